@@ -1,0 +1,253 @@
+"""Every error of the project: one tree, one root.
+
+BeamtimeError
+    SiteFileError, RecordFileError, AccessFileError   a file of the site is wrong
+    StateError                                        the state directory cannot be used
+    PortTakenError                                    a port that was asked for is in use
+    RefusedError                                      a press or a put is refused
+        NotAllowedError, BusyError, BadValueError, NotReadyError
+    RunEndedError                                     a run that was waited for did not end well
+    NoAnswerError                                     no IOC answers for a name
+    ServiceError                                      a service outside
+        ServiceUnavailableError, ServiceDeniedError, BadResponseError
+        DefinitelyRefusedError, DeferredError
+    ScheduleError                                     the schedule names nobody, or several
+        NobodyOnBeamError, SeveralOnBeamError, NoCycleError
+    EffectError                                       an effect does not stand
+        ConflictError, NotVerifiedError, PlaceError, OutcomeUnknownError
+    NoExperimentError                                 an action needs a current experiment
+    StepFailedError, EffectsFailedError               what a handler sees of a failed step
+    NotJsonError                                      a value that cannot be written down
+
+`Cancelled` and `Stopping` stand outside: they are no failures, and no handler may catch them.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+
+class BeamtimeError(Exception):
+    """What went wrong, and what to do next.
+
+    Parameters
+    ----------
+    sentence
+        What, and where; for the screen.
+    advice
+        What the person who reads it does next.
+    """
+
+    def __init__(self, sentence: str, *, advice: str = "") -> None:
+        self.sentence, self.advice = sentence, advice
+        super().__init__(f"{sentence}; {advice}" if advice else sentence)
+
+
+class LineError(BeamtimeError):
+    """A line of a file is wrong."""
+
+    def __init__(self, path: Path | str, line: int, text: str) -> None:
+        self.path, self.line, self.text = Path(path), line, text
+        super().__init__(f"{path}:{line}: {text}" if line else f"{path}: {text}")
+
+
+class SiteFileError(LineError):
+    """The site file has a wrong key, type or value."""
+
+
+class RecordFileError(LineError):
+    """A record file cannot be read, or declares what is not served here."""
+
+
+class AccessFileError(LineError):
+    """The access file cannot be used."""
+
+
+class StateError(BeamtimeError):
+    """The state directory cannot be used."""
+
+
+class PortTakenError(BeamtimeError):
+    """A port that was asked for is in use."""
+
+    def __init__(self, protocol: str, port: int, setting: str) -> None:
+        self.protocol, self.port = protocol, port
+        super().__init__(
+            f"{protocol} port {port} is in use", advice=f"end the other server, or change {setting}"
+        )
+
+
+class RefusedError(BeamtimeError):
+    """A press or a put is refused; nothing was changed."""
+
+
+class NotAllowedError(RefusedError):
+    """The access file does not let this caller do it."""
+
+
+class BusyError(RefusedError):
+    """Another run is in the way."""
+
+
+class BadValueError(RefusedError):
+    """A value does not fit its record."""
+
+
+class NotReadyError(RefusedError):
+    """The engine starts, stops, or has failed."""
+
+
+class RunEndedError(BeamtimeError):
+    """A run that was waited for ended Failed, Unsure, Aborted or Stuck."""
+
+    def __init__(self, state: str, message: str) -> None:
+        self.state = state
+        super().__init__(f"{state}: {message}")
+
+
+class NoAnswerError(BeamtimeError):
+    """No IOC answers for a name."""
+
+    def __init__(self, name: str, waited_s: float) -> None:
+        super().__init__(
+            f"{name} did not answer within {waited_s:g} s",
+            advice="check that the IOC runs, the prefix and EPICS_PVA_ADDR_LIST, or name the site file (--site)",
+        )
+
+
+class ServiceError(BeamtimeError):
+    """A service outside did not do what was asked."""
+
+
+class ServiceUnavailableError(ServiceError):
+    """A service outside did not answer."""
+
+    def __init__(self, service: str, reason: str) -> None:
+        self.service, self.reason = service, reason
+        super().__init__(f"{service} {reason}", advice="press again when it is back; what stands is kept")
+
+
+class ServiceDeniedError(ServiceError):
+    """A service outside does not accept our credentials."""
+
+
+class BadResponseError(ServiceError):
+    """A service outside answered what its interface does not foresee."""
+
+
+class DefinitelyRefusedError(ServiceError):
+    """A service outside will never accept this one, such as a closed mailbox."""
+
+
+class DeferredError(ServiceError):
+    """A service outside asks to try this one again later."""
+
+
+class ScheduleError(BeamtimeError):
+    """The schedule does not name one beamtime."""
+
+
+class NobodyOnBeamError(ScheduleError):
+    """No user beamtime is active at this moment."""
+
+
+class SeveralOnBeamError(ScheduleError):
+    """Several beamtimes are active at this moment."""
+
+
+class NoCycleError(ScheduleError):
+    """The moment lies in no run cycle of the facility."""
+
+
+class EffectError(BeamtimeError):
+    """An effect does not stand."""
+
+
+class ConflictError(EffectError):
+    """What should be made stands already and belongs to another."""
+
+
+class NotVerifiedError(EffectError):
+    """An effect was made, and does not hold when read back."""
+
+    def __init__(self, what: str, *, wanted: object, found: object, advice: str = "") -> None:
+        self.wanted, self.found = wanted, found
+        super().__init__(
+            f"{what}: wanted {wanted}, found {found}", advice=advice or "look at it, then press again"
+        )
+
+
+class PlaceError(EffectError):
+    """A place cannot take the experiment's directory.
+
+    Parameters
+    ----------
+    state
+        NO_TOPDIR, NO_SPACE, DENIED, NOT_A_DIRECTORY, NOT_MOUNTED, BAD_NAME or UNREACHABLE.
+    """
+
+    def __init__(self, state: str, sentence: str, *, advice: str) -> None:
+        self.state = state
+        super().__init__(sentence, advice=advice)
+
+
+class OutcomeUnknownError(EffectError):
+    """It may or may not have happened, and is not repeated by itself."""
+
+
+class NoExperimentError(BeamtimeError):
+    """There is no current experiment."""
+
+    def __init__(self) -> None:
+        super().__init__("there is no current experiment", advice="press UpdateUserInfo first")
+
+
+class StepFailedError(BeamtimeError):
+    """A step of a run failed; the same on the first run and on a replay.
+
+    Attributes
+    ----------
+    step
+        Title of the step.
+    kind
+        Name of the error's class, for programs.
+    """
+
+    def __init__(self, step: str, kind: str, sentence: str, advice: str = "") -> None:
+        self.step, self.kind = step, kind
+        super().__init__(sentence, advice=advice)
+
+
+class EffectsFailedError(BeamtimeError):
+    """Some of several effects failed; all were tried.
+
+    Attributes
+    ----------
+    failures
+        One per failed effect, in the order of the effects.
+    """
+
+    def __init__(self, failures: Sequence[StepFailedError], total: int) -> None:
+        self.failures, self.total = tuple(failures), total
+        sentences = "; ".join(f"{failure.step}: {failure.sentence}" for failure in failures)
+        done = total - len(failures)
+        rest = "" if total == 1 else f" ({done} of {total} are done)" if done else " (none is done)"
+        advice = "; ".join(dict.fromkeys(f.advice for f in failures if f.advice))
+        super().__init__(sentences + rest, advice=advice)
+
+
+class NotJsonError(BeamtimeError):
+    """A value of a handler cannot be written down as JSON."""
+
+    def __init__(self, where: str, value: object) -> None:
+        super().__init__(
+            f"{where}: a {type(value).__name__} cannot be stored",
+            advice="return and pass only None, true, false, numbers, text, lists and mappings with text keys",
+        )
+
+
+class Cancelled(BaseException):
+    """The run was aborted by an operator."""
+
+
+class Stopping(BaseException):
+    """The program ends; the run goes on at the next start."""

@@ -1,0 +1,363 @@
+"""The things a beamtime is made of: parsed once at the door, then trusted."""
+
+import re
+import string
+import unicodedata
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+from enum import StrEnum
+from functools import cache
+from pathlib import PurePosixPath
+from typing import Any, Self, TypeVar
+from zoneinfo import ZoneInfo
+
+import pydantic
+from anyascii import anyascii
+
+Json = pydantic.JsonValue
+
+T = TypeVar("T")
+
+NAME_LIMIT = 40
+RESERVED = frozenset(
+    ["con", "prn", "aux", "nul", *(f"com{n}" for n in range(1, 10)), *(f"lpt{n}" for n in range(1, 10))]
+)
+
+
+class RunState(StrEnum):
+    """Where a run stands; the order is that of every `<Action>State` record."""
+
+    IDLE = "Idle"
+    QUEUED = "Queued"
+    RUNNING = "Running"
+    ABORTING = "Aborting"
+    DONE = "Done"
+    PROBLEMS = "Problems"
+    UNSURE = "Unsure"
+    FAILED = "Failed"
+    ABORTED = "Aborted"
+    STUCK = "Stuck"
+
+    @property
+    def ended(self) -> bool:
+        return self not in (RunState.QUEUED, RunState.RUNNING, RunState.ABORTING)
+
+
+@cache
+def type_adapter(kind: type[T]) -> pydantic.TypeAdapter[T]:
+    return pydantic.TypeAdapter(kind)
+
+
+def to_json(value: object) -> Json:
+    """Write a frozen dataclass of this module as JSON."""
+    return type_adapter(type(value)).dump_python(value, mode="json")
+
+
+def from_json(kind: type[T], value: Json) -> T:
+    """Read back what `to_json` wrote."""
+    return type_adapter(kind).validate_python(value)
+
+
+class SafeName(str):
+    """A name of ASCII letters, digits and single underscores: the only form that reaches a path.
+
+    Deterministic and never empty; at most 40 characters. Not unique: identity is a
+    number, the name is decoration.
+    """
+
+    __slots__ = ()
+
+    @classmethod
+    def of(cls, text: str | None) -> Self:
+        """Make any Unicode text safe; what has nothing safe in it becomes `unknown`."""
+        ascii_text = anyascii(unicodedata.normalize("NFC", text or "")).replace("'", "")
+        name = re.sub(r"[^A-Za-z0-9]+", "_", ascii_text).strip("_")[:NAME_LIMIT].strip("_")
+        return cls("unknown" if not name or name.lower() in RESERVED else name)
+
+
+def one_line(text: str | None, limit: int = 1000) -> str:
+    """Fold white space and control characters, so that a text can stand in a record or a header."""
+    if not text:
+        return ""
+    clean = "".join(" " if unicodedata.category(c) in ("Cc", "Zl", "Zp", "Cs") else c for c in text)
+    return " ".join(clean.split())[:limit]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Person:
+    """Somebody on a beamtime. A text that the schedule does not give is empty."""
+
+    first_name: str = ""
+    last_name: str = ""
+    email: str = ""
+    institution: str = ""
+    badge: str = ""
+    """Digits as text: a leading zero counts."""
+    is_pi: bool = False
+    pi_inferred: bool = False
+    """Taken as PI since the schedule marks nobody."""
+
+    @property
+    def full_name(self) -> str:
+        return f"{self.first_name} {self.last_name}".strip() or self.badge or "somebody without a name"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cycle:
+    """A run cycle of the facility, `[start, end)`."""
+
+    name: str
+    start: datetime
+    end: datetime
+
+    def contains(self, moment: datetime) -> bool:
+        return self.start <= moment < self.end
+
+
+@dataclass(frozen=True, kw_only=True)
+class Beamtime:
+    """One entry of a schedule, `[start, end)` with zones."""
+
+    source: str
+    """Name of the schedule: `aps`."""
+    id: str
+    start: datetime
+    end: datetime
+    proposal: str = ""
+    title: str = ""
+    esaf: str = ""
+    esaf_doi: str = ""
+    cycle: str = ""
+    beamline: str = ""
+    people: tuple[Person, ...] = ()
+
+    @property
+    def key(self) -> str:
+        return f"{self.source}:{self.id}"
+
+    def contains(self, moment: datetime) -> bool:
+        return self.start <= moment < self.end
+
+
+@dataclass(frozen=True, kw_only=True)
+class Experiment:
+    """Whose data are taken: the beamtime as this beamline works with it.
+
+    Times carry the facility's offset, so that `year_month` is the local month of the start.
+    """
+
+    key: str
+    """`<source>:<beamtime id>`, the identity; names are decoration."""
+    name: str
+    """Safe for paths: the same on every computer."""
+    start: datetime
+    end: datetime
+    proposal: str = ""
+    title: str = ""
+    esaf: str = ""
+    esaf_doi: str = ""
+    cycle: str = ""
+    beamline: str = ""
+    people: tuple[Person, ...] = ()
+    source: str = "schedule"
+    edited: tuple[str, ...] = ()
+    """Fields that a person changed by hand, such as `pi.email`."""
+    open: bool = True
+
+    @property
+    def pi(self) -> Person:
+        """The principal investigator; an empty person when nobody is on the proposal."""
+        return next((person for person in self.people if person.is_pi), Person())
+
+    @property
+    def year_month(self) -> str:
+        return f"{self.start:%Y-%m}"
+
+    def edit(self, path: str, text: str) -> "Experiment":
+        """The same experiment with one field changed by hand.
+
+        Parameters
+        ----------
+        path
+            `pi.<field of Person>` or a text field of the experiment.
+        """
+        edited = tuple(dict.fromkeys([*self.edited, path]))
+        head, _, last = path.partition(".")
+        if not last:
+            return replace(self, **{head: text}, source="manual", edited=edited)
+        pi = replace(self.pi, **{last: text}, is_pi=True)
+        people = tuple(pi if person.is_pi else person for person in self.people) or (pi,)
+        return replace(self, people=people, source="manual", edited=edited)
+
+
+class Safe(str):
+    """A text that is already safe for paths."""
+
+    __slots__ = ()
+
+
+class _Fields(string.Formatter):
+    """Fills a name template: known fields only, each made safe."""
+
+    def __init__(self, convert: Callable[[Any, str], str]) -> None:
+        self.convert = convert
+
+    def get_field(self, field_name: str, args: Any, kwargs: Mapping[str, Any]) -> Any:
+        if field_name not in kwargs:
+            allowed = ", ".join(sorted(kwargs))
+            raise ValueError(f"unknown field {{{field_name}}}; allowed are {allowed}")
+        return kwargs[field_name], field_name
+
+    def format_field(self, value: Any, format_spec: str) -> str:
+        return self.convert(value, format_spec)
+
+
+def _safe_field(value: Any, spec: str) -> str:
+    if isinstance(value, datetime):
+        return re.sub(r"[^0-9A-Za-z_-]+", "_", format(value, spec or "%Y-%m-%d"))
+    if spec:
+        raise ValueError(f"a format {spec!r} is allowed for start and end only")
+    return value if isinstance(value, Safe) else SafeName.of(str(value))
+
+
+def _safe_cycle(cycle: str) -> Safe:
+    """As a safe name, but `2026-3` keeps its hyphen."""
+    clean = re.sub(r"[^0-9A-Za-z-]+", "_", cycle).strip("-_")[:NAME_LIMIT].strip("-_")
+    return Safe(clean or "unknown")
+
+
+_formatter = _Fields(_safe_field)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """A directory tree on a computer where experiments get a directory.
+
+    Parameters
+    ----------
+    top
+        Must exist; it is never made.
+    path
+        Template of the directory below `top`; levels are made one by one.
+    marker
+        File below `top` that says that the right disk is mounted.
+    """
+
+    name: str
+    top: PurePosixPath
+    path: str = "{start:%Y-%m}/{name}"
+    mode: int = 0o2770
+    group: str = ""
+    marker: str = ""
+
+    def path_for(self, experiment: Experiment) -> PurePosixPath:
+        """The experiment's directory below `top`, as a full path."""
+        filled = _formatter.format(
+            self.path,
+            name=Safe(experiment.name),
+            start=experiment.start,
+            end=experiment.end,
+            pi=experiment.pi.last_name,
+            proposal=experiment.proposal,
+            cycle=_safe_cycle(experiment.cycle),
+        )
+        parts = PurePosixPath(filled).parts
+        if not parts or filled.startswith("/") or any(part in (".", "..") for part in parts):
+            raise ValueError(f"{filled!r} does not lie below the top directory")
+        return self.top.joinpath(*parts)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Site:
+    """What the site file says about the beamline."""
+
+    prefix: str
+    beamline: str
+    zone: ZoneInfo
+    places: tuple[Place, ...] = ()
+    experiment_name: str = "{start:%Y-%m}-{pi}-{proposal}"
+    early_min: float = 0
+    """Minutes before its start in which a beamtime is taken when no other is active."""
+
+    def experiment(self, beamtime: Beamtime) -> Experiment:
+        """The beamtime under this site's names and in its zone."""
+        start, end = beamtime.start.astimezone(self.zone), beamtime.end.astimezone(self.zone)
+        pi = next((person for person in beamtime.people if person.is_pi), Person())
+        name = _formatter.format(
+            self.experiment_name,
+            start=start,
+            end=end,
+            pi=pi.last_name,
+            pi_first=pi.first_name,
+            proposal=beamtime.proposal or beamtime.id,
+            beamtime=beamtime.id,
+            cycle=_safe_cycle(beamtime.cycle),
+        )
+        return Experiment(
+            key=beamtime.key,
+            name=name,
+            start=start,
+            end=end,
+            proposal=beamtime.proposal,
+            title=beamtime.title,
+            esaf=beamtime.esaf,
+            esaf_doi=beamtime.esaf_doi,
+            cycle=beamtime.cycle,
+            beamline=beamtime.beamline or self.beamline,
+            people=beamtime.people,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Letter:
+    """One message to one person.
+
+    Parameters
+    ----------
+    key
+        Of experiment, template and address: what is accepted under a key is never sent again.
+    """
+
+    key: str
+    to: str
+    name: str
+    subject: str
+    text: str
+    html: str = ""
+    message_id: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Who:
+    """Who asks. Only `peer` is not claimed by the client itself.
+
+    Parameters
+    ----------
+    via
+        `ca`, `pva`, `rpc`, `schedule` or `local`.
+    """
+
+    via: str
+    user: str = ""
+    peer: str = ""
+    claim: str = ""
+    roles: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        host = self.peer if not self.claim or self.claim == self.peer else f"{self.claim} ({self.peer})"
+        return f"{self.user or 'somebody'} from {host or 'here'} by {self.via}"
+
+
+def sorted_people(people: Iterable[Person]) -> tuple[Person, ...]:
+    """Everybody once, the PI first, then by name: the order of a service's list is not stable."""
+    unique: dict[str, Person] = {}
+    for person in people:
+        key = person.badge or f"{person.first_name} {person.last_name} {person.email}".lower()
+        if key not in unique or person.is_pi:  # who is listed twice stays the PI
+            unique[key] = person
+    return tuple(
+        sorted(
+            unique.values(), key=lambda p: (not p.is_pi, p.last_name.lower(), p.first_name.lower(), p.badge)
+        )
+    )
