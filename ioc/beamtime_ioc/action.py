@@ -1,0 +1,219 @@
+"""All that a handler is given: `@action`, `Run` and `Effect`."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeVar
+
+from beamtime_ioc.model import Experiment, Json, Site
+
+P = TypeVar("P")
+
+
+class Unknown:
+    """The value of a step whose outcome cannot be known; it is false."""
+
+    def __bool__(self) -> bool:
+        return False
+
+    def __repr__(self) -> str:
+        return "UNKNOWN"
+
+
+UNKNOWN = Unknown()
+
+
+@dataclass(frozen=True)
+class Effect:
+    """Something that shall stand in the world: look, make unless it stands, verify.
+
+    Parameters
+    ----------
+    title
+        One line for the checklist: what, and where.
+    look
+        Reads only. None: absent, or half made so that `make` can finish it. A JSON value: it
+        stands. Raises `ConflictError` when it stands and belongs to another.
+    make
+        Makes it stand. Called again after a crash only when `look` gave None.
+    verify
+        Reads it back and returns what it read; raises `NotVerifiedError` when it does not hold.
+    retries
+        How often `make` is tried again when the service asks for it (`DeferredError`) or is away.
+    """
+
+    title: str
+    look: Callable[[], Json]
+    make: Callable[[], object]
+    verify: Callable[[], Json]
+    retries: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepLine:
+    """One line of the checklist.
+
+    Parameters
+    ----------
+    state
+        `running`, `read`, `made`, `stands already`, `failed`, `unsure` or `held`.
+    seconds
+        How long it took, in s.
+    """
+
+    name: str
+    state: str
+    reason: str = ""
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Progress:
+    """What a run shows of itself.
+
+    Parameters
+    ----------
+    fraction
+        0 to 1.
+    """
+
+    fraction: float = 0.0
+    text: str = ""
+    steps: tuple[StepLine, ...] = ()
+
+
+class Run(Protocol):
+    """One press from its beginning to its end, as a handler sees it.
+
+    The same calls must come in the same order when a run is repeated after a crash: branch only
+    on the arguments and on what these methods return.
+    """
+
+    @property
+    def id(self) -> str: ...
+
+    @property
+    def site(self) -> Site: ...
+
+    @property
+    def preview(self) -> bool:
+        """True while only a plan is made: `effect` then returns what `look` found, or None."""
+        ...
+
+    def effect(
+        self,
+        title: str,
+        *,
+        look: Callable[[], Json],
+        make: Callable[[], object],
+        verify: Callable[[], Json],
+        retries: int = 0,
+    ) -> Any:
+        """Make one effect stand, and return what was read back, or `UNKNOWN`.
+
+        Raises
+        ------
+        StepFailedError
+            It does not stand; the same on a replay.
+        """
+        ...
+
+    def effects(self, effects: Sequence[Effect], *, at_once: int = 1, optional: bool = False) -> list[Any]:
+        """Make several effects stand, as one step; every one is tried.
+
+        Parameters
+        ----------
+        at_once
+            How many may be worked on at the same time.
+        optional
+            A failure is then a problem of the run (it ends `Problems`) as long as one effect stands.
+
+        Returns
+        -------
+        list
+            What was read back, in the order of `effects`; None for one that failed, `UNKNOWN` for
+            one that cannot be known.
+
+        Raises
+        ------
+        EffectsFailedError
+            Lists all that failed.
+        """
+        ...
+
+    def step(self, title: str, read: Callable[[], Json], *, retries: int = 0) -> Any:
+        """Read something whose answer must survive a crash, such as who is on beam now."""
+        ...
+
+    def once(self, title: str, write: Callable[[], Json]) -> Any:
+        """Do what can neither be looked up nor recorded beforehand: at most once, or `UNKNOWN`."""
+        ...
+
+    def progress(self, fraction: float, text: str = "") -> None:
+        """Show how far the run is, 0 to 1; the last text is the message of its end.
+
+        Inside a called action only the text is shown: how far the whole is, the caller says.
+        """
+        ...
+
+    def sleep(self, seconds: float) -> None:
+        """Wait, unless the run is aborted or the program ends. Not remembered after a crash."""
+        ...
+
+    def call(self, action: str, *, experiment: Experiment | None, **arguments: Json) -> Any:
+        """Run another action inside this one, and return what its handler returns."""
+        ...
+
+    def hold(self, title: str, reason: str) -> None:
+        """Say in the checklist what is not done now, and why."""
+        ...
+
+    def service(self, port: type[P]) -> P:
+        """The client for a port: `Hosts` is what the section `hosts` of the site file configures."""
+        ...
+
+
+Handler = Callable[..., Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Action:
+    """A handler with its name and its place in the line."""
+
+    name: str
+    resource: str
+    exclusive: bool
+    needs_experiment: bool
+    handler: Handler
+
+    def __call__(self, run: Run, experiment: Experiment | None, **arguments: Json) -> Any:
+        return self.handler(run, experiment, **arguments)
+
+
+def action(
+    name: str, *, resource: str, exclusive: bool = False, needs_experiment: bool = True
+) -> Callable[[Handler], Action]:
+    """Make a plain function the handler of a button.
+
+    Parameters
+    ----------
+    name
+        As in the records: `create-directories`.
+    resource
+        Actions of one resource run one after another, those of different resources side by side.
+    exclusive
+        Refused while any other action is queued or running, and holds all others off. For what
+        changes whose experiment it is.
+    needs_experiment
+        Without a current experiment the press is refused; otherwise the handler may get None.
+    """
+
+    def decorate(handler: Handler) -> Action:
+        return Action(
+            name=name,
+            resource=resource,
+            exclusive=exclusive,
+            needs_experiment=needs_experiment,
+            handler=handler,
+        )
+
+    return decorate
