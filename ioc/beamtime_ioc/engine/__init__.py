@@ -1,0 +1,1 @@
+"""From an order to its outcome: inline for tests, durable for the beamline."""

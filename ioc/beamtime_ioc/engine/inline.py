@@ -1,0 +1,66 @@
+"""Runs orders in threads of this process and forgets them at its end: for tests and tools."""
+
+import asyncio
+import threading
+from concurrent.futures import Future, ThreadPoolExecutor
+
+from beamtime_ioc.engine.engine import Listener, Order, Outcome, Workshop
+from beamtime_ioc.engine.work import LiveRun, MemoryRecorder, perform
+from beamtime_ioc.model import RunState
+
+
+class InlineEngine:
+    """One thread per resource; nothing is stored."""
+
+    def __init__(self, workshop: Workshop) -> None:
+        self.workshop = workshop
+        self._pools: dict[str, ThreadPoolExecutor] = {}
+        self._recorders: dict[str, MemoryRecorder] = {}
+        self._futures: dict[str, Future[None]] = {}
+        self._lock = threading.Lock()
+
+    def start(self, listener: Listener) -> None:
+        self.listener = listener
+
+    def stop(self, grace_s: float) -> bool:
+        with self._lock:
+            for recorder in self._recorders.values():
+                recorder.cancel.set()
+            pools, futures = list(self._pools.values()), list(self._futures.values())
+        for pool in pools:
+            pool.shutdown(wait=False, cancel_futures=True)
+        done = True
+        for future in futures:
+            try:
+                future.exception(grace_s) if not future.cancelled() else None
+            except TimeoutError:
+                done = False
+        return done
+
+    async def submit(self, order: Order) -> None:
+        with self._lock:
+            pool = self._pools.setdefault(
+                order.resource, ThreadPoolExecutor(1, thread_name_prefix=order.resource)
+            )
+            self._recorders[order.id] = MemoryRecorder()
+            self._futures[order.id] = pool.submit(self._run, order, self._recorders[order.id])
+        await asyncio.sleep(0)
+
+    async def cancel(self, run_id: str) -> None:
+        with self._lock:
+            recorder, future = self._recorders.get(run_id), self._futures.get(run_id)
+        if recorder is None or future is None:
+            return
+        recorder.cancel.set()
+        if future.cancel():
+            message = "aborted before it began; nothing was changed"
+            self.listener.on_end(run_id, Outcome(state=RunState.ABORTED, message=message))
+
+    def _run(self, order: Order, recorder: MemoryRecorder) -> None:
+        self.listener.on_state(order.id, RunState.RUNNING)
+        run = LiveRun(
+            order, self.workshop, recorder, lambda progress: self.listener.on_progress(order.id, progress)
+        )
+        self.listener.on_end(order.id, perform(run))
+        with self._lock:
+            del self._recorders[order.id], self._futures[order.id]

@@ -1,0 +1,102 @@
+"""The preview of a press: what a run would do, found by looking only."""
+
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+from beamtime_ioc.action import UNKNOWN, Effect
+from beamtime_ioc.engine.engine import Order, Workshop, checked_json
+from beamtime_ioc.engine.work import fault, find_action, find_service
+from beamtime_ioc.errors import BeamtimeError, OutcomeUnknownError
+from beamtime_ioc.model import Experiment, Json, Site
+
+P = TypeVar("P")
+
+
+class _PlanEnds(BaseException):
+    """The rest depends on what has not been done."""
+
+
+class PlanRun:
+    """A `Run` that reads, and writes nothing but its plan."""
+
+    preview = True
+
+    def __init__(self, order: Order, workshop: Workshop) -> None:
+        self.order, self.workshop = order, workshop
+        self.lines: list[str] = []
+
+    @property
+    def id(self) -> str:
+        return self.order.id
+
+    @property
+    def site(self) -> Site:
+        return self.workshop.site
+
+    def service(self, port: type[P]) -> P:
+        return find_service(self.workshop, port)
+
+    def effect(
+        self,
+        title: str,
+        *,
+        look: Callable[[], Json],
+        make: Callable[[], object],
+        verify: Callable[[], Json],
+        retries: int = 0,
+    ) -> Any:
+        return self.effects([Effect(title, look=look, make=make, verify=verify, retries=retries)])[0]
+
+    def effects(self, effects: Sequence[Effect], *, at_once: int = 1, optional: bool = False) -> list[Any]:
+        return [self._look(effect) for effect in effects]
+
+    def _look(self, effect: Effect) -> Any:
+        try:
+            found = effect.look()
+        except OutcomeUnknownError as error:
+            self.lines.append(f"unsure: {effect.title}: {error}")
+            return UNKNOWN
+        except BeamtimeError as error:
+            self.lines.append(f"would fail: {effect.title}: {error}")
+            return None
+        self.lines.append(
+            f"would make: {effect.title}" if found is None else f"stands already: {effect.title}"
+        )
+        return found
+
+    def step(self, title: str, read: Callable[[], Json], *, retries: int = 0) -> Any:
+        value = checked_json(title, read())
+        self.lines.append(f"read: {title}")
+        return value
+
+    def once(self, title: str, write: Callable[[], Json]) -> Any:
+        self.lines.append(f"would do: {title}")
+        return UNKNOWN
+
+    def progress(self, fraction: float, text: str = "") -> None:
+        """Nothing is done, so nothing is shown."""
+
+    def sleep(self, seconds: float) -> None:
+        self.lines.append("would wait; what comes then depends on what is found")
+        raise _PlanEnds
+
+    def call(self, action: str, *, experiment: Experiment | None, **arguments: Json) -> Any:
+        self.lines.append(f"{action}:")
+        return find_action(self.workshop, action)(self, experiment, **arguments)
+
+    def hold(self, title: str, reason: str) -> None:
+        self.lines.append(f"not done: {title}: {reason}")
+
+
+def plan(order: Order, workshop: Workshop) -> str:
+    """What a press would do now, one line an effect; ends with the reason if it cannot go on."""
+    run = PlanRun(order, workshop)
+    try:
+        find_action(workshop, order.action)(run, order.experiment, **order.arguments)
+    except _PlanEnds:
+        pass
+    except BeamtimeError as error:
+        run.lines.append(f"would end here: {error}")
+    except Exception as error:  # a fault of the handler is shown, as in a real run
+        run.lines.append(f"would end here: {'; '.join(fault(order.action, error))}")
+    return "\n".join(run.lines) or "nothing to do"

@@ -1,0 +1,356 @@
+"""The handler's words at work: how a step is tried, tagged, remembered and shown.
+
+Steps never raise through the engine. The body of a step gives a tagged JSON value, and the word
+raises afterwards; so the first run and a replay behave the same.
+
+    {"ok": value, "how": "made"}    {"failed": [kind, sentence, advice]}    {"unknown": text}
+"""
+
+import logging
+import random
+import secrets
+import threading
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Protocol, TypeVar, cast
+
+from beamtime_ioc.action import UNKNOWN, Effect, Progress, StepLine, Unknown
+from beamtime_ioc.engine.engine import Order, Outcome, Workshop, checked_json
+from beamtime_ioc.errors import (
+    BeamtimeError,
+    Cancelled,
+    DeferredError,
+    EffectsFailedError,
+    NotVerifiedError,
+    OutcomeUnknownError,
+    ServiceUnavailableError,
+    StepFailedError,
+)
+from beamtime_ioc.model import Experiment, Json, RunState, Site
+
+log = logging.getLogger(__name__)
+P = TypeVar("P")
+Tagged = dict[str, Json]
+
+LONGEST_WAIT_S = 60.0
+
+
+class Recorder(Protocol):
+    """What an engine lends to a run: its memory, and the wish to end."""
+
+    token: str
+    """New at each start of the run's body: tells this execution from one that died."""
+
+    def remember(self, title: str, body: Callable[[], Json]) -> Json:
+        """Run the body and store what it gives; on a replay give what is stored."""
+        ...
+
+    def check(self) -> None:
+        """Raise Cancelled or Stopping if somebody wants the run to end."""
+        ...
+
+    def cancelled_on_disk(self) -> bool:
+        """Whether an abort is written down, read afresh."""
+        ...
+
+    def wait(self, seconds: float) -> None:
+        """Sleep, unless `check` would raise."""
+        ...
+
+
+class LiveRun:
+    """A `Run` that does what it says."""
+
+    preview = False
+
+    def __init__(
+        self, order: Order, workshop: Workshop, recorder: Recorder, tell: Callable[[Progress], None]
+    ) -> None:
+        self.order, self.workshop, self.recorder, self._tell = order, workshop, recorder, tell
+        self.problems: list[str] = []
+        self.unknown: list[str] = []
+        self.steps: list[StepLine] = []
+        self.fraction, self.text = 0.0, ""
+        self._depth = 0
+        self._lock = threading.Lock()
+
+    @property
+    def id(self) -> str:
+        return self.order.id
+
+    @property
+    def site(self) -> Site:
+        return self.workshop.site
+
+    def service(self, port: type[P]) -> P:
+        return find_service(self.workshop, port)
+
+    # -- the words --------------------------------------------------------------------------
+
+    def effect(
+        self,
+        title: str,
+        *,
+        look: Callable[[], Json],
+        make: Callable[[], object],
+        verify: Callable[[], Json],
+        retries: int = 0,
+    ) -> Any:
+        return self.effects([Effect(title, look=look, make=make, verify=verify, retries=retries)])[0]
+
+    def effects(self, effects: Sequence[Effect], *, at_once: int = 1, optional: bool = False) -> list[Any]:
+        if not effects:
+            return []
+        self.recorder.check()
+        first = len(self.steps)
+        ran: list[bool] = []
+        for effect in effects:
+            self._line(StepLine(name=effect.title, state="waiting" if len(effects) > 1 else "running"))
+
+        def work(index: int) -> Tagged:
+            self.recorder.check()
+            self._line(StepLine(name=effects[index].title, state="running"), first + index)
+            start = time.monotonic()
+            tagged = self._try_effect(effects[index])
+            self._line(_line_of(effects[index].title, tagged, time.monotonic() - start), first + index)
+            return tagged
+
+        def body() -> Json:
+            ran.append(True)
+            if at_once == 1 or len(effects) == 1:
+                return cast(Json, [work(index) for index in range(len(effects))])
+            with ThreadPoolExecutor(at_once, thread_name_prefix="effects") as pool:
+                return cast(Json, list(pool.map(work, range(len(effects)))))
+
+        title = effects[0].title if len(effects) == 1 else f"{len(effects)} effects: {effects[0].title}, ..."
+        results = cast(list[Tagged], self.recorder.remember(title, body))
+        if not ran:  # a replay: what is remembered is shown
+            for index, tagged in enumerate(results):
+                self._line(_line_of(effects[index].title, tagged, 0.0), first + index)
+        return self._values([effect.title for effect in effects], results, optional)
+
+    def step(self, title: str, read: Callable[[], Json], *, retries: int = 0) -> Any:
+        return self._single(title, lambda: self._tagged(title, lambda: self._retry(read, retries), "read"))
+
+    def once(self, title: str, write: Callable[[], Json]) -> Any:
+        self.recorder.check()
+        claim = self.recorder.remember(f"{title}:claim", lambda: self.recorder.token)
+
+        def body() -> Tagged:
+            if claim != self.recorder.token:
+                return {"unknown": f"{title}: the program ended in the middle of it; it was not repeated"}
+            if self.recorder.cancelled_on_disk():
+                raise Cancelled
+            return self._tagged(title, write, "done")
+
+        return self._single(title, body)
+
+    def progress(self, fraction: float, text: str = "") -> None:
+        if self._depth == 0:  # how far the whole is, only the pressed action knows
+            self.fraction = max(0.0, min(1.0, fraction))
+        self.text = text or self.text
+        self._show()
+        self.recorder.check()
+
+    def sleep(self, seconds: float) -> None:
+        self.recorder.wait(seconds)
+
+    def call(self, action: str, *, experiment: Experiment | None, **arguments: Json) -> Any:
+        called = find_action(self.workshop, action)
+        self._depth += 1
+        try:
+            return called(self, experiment, **arguments)
+        finally:
+            self._depth -= 1
+
+    def hold(self, title: str, reason: str) -> None:
+        self._line(StepLine(name=title, state="held", reason=reason))
+
+    # -- how they are done ------------------------------------------------------------------
+
+    def _single(self, title: str, body: Callable[[], Tagged]) -> Any:
+        self.recorder.check()
+        index = self._line(StepLine(name=title, state="running"))
+        began = time.monotonic()
+        tagged = cast(Tagged, self.recorder.remember(title, cast(Callable[[], Json], body)))
+        self._line(_line_of(title, tagged, time.monotonic() - began), index)
+        return self._values([title], [tagged], optional=False)[0]
+
+    def _try_effect(self, effect: Effect) -> Tagged:
+        how = ["stands already"]
+
+        def body() -> Json:
+            if effect.look() is None:
+                how[0] = "made"
+                try:
+                    self._retry(effect.make, effect.retries)
+                except (OutcomeUnknownError, ServiceUnavailableError):
+                    if effect.look() is None:  # in doubt, and nothing stands
+                        raise
+            found = effect.verify()
+            if found is None:
+                raise NotVerifiedError(effect.title, wanted="it to stand", found="nothing")
+            return found
+
+        tagged = self._tagged(effect.title, body, "")
+        return {**tagged, "how": how[0]} if "ok" in tagged else tagged
+
+    def _tagged(self, title: str, body: Callable[[], Json], how: str) -> Tagged:
+        try:
+            return {"ok": checked_json(title, body()), "how": how}
+        except OutcomeUnknownError as error:
+            return {"unknown": str(error)}
+        except BeamtimeError as error:
+            return {"failed": [type(error).__name__, error.sentence, error.advice]}
+        except Exception as error:
+            log.exception("run %s: fault of the handler in %r", self.id, title)
+            return {"failed": [type(error).__name__, *fault(title, error)]}
+
+    def _retry(self, body: Callable[[], Any], retries: int) -> Any:
+        for turn in range(retries):
+            try:
+                return body()
+            except (DeferredError, ServiceUnavailableError):
+                wait = min(LONGEST_WAIT_S, 2.0**turn) * random.uniform(0.8, 1.2)
+                self.recorder.wait(wait)
+        return body()
+
+    def _values(self, titles: Sequence[str], results: Sequence[Tagged], optional: bool) -> list[Any]:
+        values: list[Any] = []
+        failures: list[StepFailedError] = []
+        for title, tagged in zip(titles, results, strict=True):
+            value: Json | Unknown = None
+            if "unknown" in tagged:
+                self.unknown.append(str(tagged["unknown"]))
+                value = UNKNOWN
+            elif "failed" in tagged:
+                kind, sentence, advice = cast(list[str], tagged["failed"])
+                failures.append(StepFailedError(title, kind, sentence, advice))
+            else:
+                value = tagged["ok"]
+            values.append(value)
+        if failures and optional and len(failures) < len(titles):
+            self.problems += [f"{failure.step}: {failure}" for failure in failures]
+        elif failures:
+            raise failures[0] if len(titles) == 1 else EffectsFailedError(failures, len(titles))
+        return values
+
+    def _line(self, line: StepLine, index: int | None = None) -> int:
+        with self._lock:
+            if index is None:
+                index = len(self.steps)
+                self.steps.append(line)
+            elif self.steps[index] == line:
+                return index
+            else:
+                self.steps[index] = line
+        self._show()
+        return index
+
+    def _show(self) -> None:
+        with self._lock:
+            self._tell(Progress(fraction=self.fraction, text=self.text, steps=tuple(self.steps)))
+
+
+def _line_of(title: str, tagged: Tagged, seconds: float) -> StepLine:
+    if "unknown" in tagged:
+        return StepLine(name=title, state="unsure", reason=str(tagged["unknown"]), seconds=seconds)
+    if "failed" in tagged:
+        _, sentence, advice = cast(list[str], tagged["failed"])
+        reason = f"{sentence}; {advice}" if advice else sentence
+        return StepLine(name=title, state="failed", reason=reason, seconds=seconds)
+    return StepLine(name=title, state=str(tagged["how"]), seconds=seconds)
+
+
+def fault(where: str, error: Exception) -> tuple[str, str]:
+    """The sentence and the advice for an error that no handler foresaw."""
+    text = str(error).encode("utf-8", "replace").decode()
+    return (
+        f"{where}: fault of the program: {type(error).__name__}: {text}",
+        "show the log of this run to its author",
+    )
+
+
+def find_service(workshop: Workshop, port: type[P]) -> P:
+    """The client of a port, by the port's name in small letters."""
+    section = port.__name__.lower()
+    if section not in workshop.services:
+        raise BeamtimeError(
+            f"no {section} is configured", advice=f"add a section {section}: to the site file"
+        )
+    return cast(P, workshop.services[section])
+
+
+def find_action(workshop: Workshop, name: str) -> Callable[..., Any]:
+    if name not in workshop.actions:
+        raise BeamtimeError(f"there is no action {name}", advice="install the package that has it")
+    return workshop.actions[name]
+
+
+def perform(run: LiveRun) -> Outcome:
+    """Run a handler to its end and say how it ended. Stopping passes through."""
+    try:
+        value = find_action(run.workshop, run.order.action)(run, run.order.experiment, **run.order.arguments)
+        outcome = _good_end(run, checked_json("the handler's result", value))
+    except Cancelled:
+        outcome = Outcome(
+            state=RunState.ABORTED,
+            message="aborted; what was made stands",
+            advice="press again to go on from here",
+        )
+    except BeamtimeError as error:
+        outcome = Outcome(state=RunState.FAILED, message=str(error), advice=error.advice or "press again")
+    except Exception as error:
+        log.exception("run %s: fault of the handler %s", run.id, run.order.action)
+        sentence, advice = fault(run.order.action, error)
+        outcome = Outcome(state=RunState.FAILED, message=f"{sentence}; {advice}", advice=advice)
+    if not run.unknown or outcome.state is RunState.UNSURE:
+        return outcome
+    text = f"{outcome.message}; besides, unsure: {'; '.join(run.unknown)}"
+    return Outcome(state=outcome.state, message=text, advice=outcome.advice, unknown=tuple(run.unknown))
+
+
+def _good_end(run: LiveRun, value: Json) -> Outcome:
+    problems, unknown = tuple(run.problems), tuple(run.unknown)
+    run.fraction = 1.0
+    if unknown:
+        advice = "find out whether it happened; it is not repeated by itself"
+        message = "; ".join([*unknown, *problems])
+        return Outcome(
+            state=RunState.UNSURE,
+            message=message,
+            advice=advice,
+            problems=problems,
+            unknown=unknown,
+            value=value,
+        )
+    if problems:
+        advice = "press again when the cause is gone: only what is missing is done"
+        message = "; ".join(problems)
+        return Outcome(
+            state=RunState.PROBLEMS, message=message, advice=advice, problems=problems, value=value
+        )
+    return Outcome(state=RunState.DONE, message=run.text or "done", value=value)
+
+
+class MemoryRecorder:
+    """Remembers within one process: for the inline engine and for tests."""
+
+    def __init__(self) -> None:
+        self.token = secrets.token_hex(8)
+        self.cancel, self.stop = threading.Event(), threading.Event()
+
+    def remember(self, title: str, body: Callable[[], Json]) -> Json:
+        return body()
+
+    def check(self) -> None:
+        if self.cancel.is_set():
+            raise Cancelled
+
+    def cancelled_on_disk(self) -> bool:
+        return self.cancel.is_set()
+
+    def wait(self, seconds: float) -> None:
+        self.cancel.wait(seconds)
+        self.check()
