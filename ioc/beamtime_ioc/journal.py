@@ -1,0 +1,126 @@
+"""The runs of all times, read from the engine's rows by a view that the engine keeps."""
+
+import json
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, cast
+
+import sqlalchemy as sa
+from sqlalchemy.exc import DBAPIError
+
+from beamtime_ioc.errors import StateError
+from beamtime_ioc.model import Experiment, Json, RunState, Who, from_json
+from beamtime_ioc.store import FILE_NAME
+
+HISTORY = sa.table(
+    "beamtime_history",
+    sa.column("run_id"),
+    sa.column("action"),
+    sa.column("status"),
+    sa.column("stored_order"),
+    sa.column("stored_outcome"),
+)
+"""A view; order and outcome are JSON. The run id begins with the ns of the press since 1970."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunRecord:
+    """One run as it is written down."""
+
+    id: str
+    action: str
+    state: RunState
+    who: Who
+    experiment: Experiment | None
+    message: str
+    advice: str
+    pressed: datetime
+    ended: datetime | None
+
+    @property
+    def seconds(self) -> float:
+        """From the press to the end, or to now; in s."""
+        return ((self.ended or datetime.now(UTC)) - self.pressed).total_seconds()
+
+
+STATES = {
+    "ENQUEUED": RunState.QUEUED,
+    "DELAYED": RunState.QUEUED,
+    "PENDING": RunState.RUNNING,
+    "CANCELLED": RunState.ABORTED,
+}
+
+
+def _record(row: Any) -> RunRecord:
+    order = cast(dict[str, Any], json.loads(row.stored_order))
+    outcome = cast(dict[str, Any], json.loads(row.stored_outcome)) if row.stored_outcome else {}
+    state = STATES.get(row.status, RunState.FAILED)
+    if outcome:
+        state = RunState(outcome["state"])
+    message = outcome.get("message", "")
+    if state is RunState.FAILED and not outcome:
+        message = "the engine could not run it; see the log"
+    return RunRecord(
+        id=row.run_id,
+        action=row.action,
+        state=state,
+        who=from_json(Who, cast(Json, order["who"])),
+        experiment=from_json(Experiment, cast(Json, order["experiment"])) if order["experiment"] else None,
+        message=message,
+        advice=outcome.get("advice", ""),
+        pressed=datetime.fromtimestamp(int(row.run_id[:20]) / 1e9, UTC),
+        ended=datetime.fromtimestamp(outcome["ended"], UTC) if outcome else None,
+    )
+
+
+class Journal:
+    """Reads the history of a state database."""
+
+    def __init__(self, engine: sa.Engine) -> None:
+        self.engine = engine
+
+    def last(self, limit: int, action: str | None = None) -> Sequence[RunRecord]:
+        """The newest runs, newest first."""
+        query = sa.select(HISTORY).order_by(HISTORY.c.run_id.desc()).limit(limit)
+        return self._records(query.where(HISTORY.c.action == action) if action else query)
+
+    def _records(self, query: sa.Select[Any]) -> Sequence[RunRecord]:
+        with self.engine.connect() as db:
+            if HISTORY.name not in sa.inspect(db).get_view_names():
+                return []  # the engine has never run on this state
+            return [_record(row) for row in db.execute(query)]
+
+    def open(self) -> Sequence[RunRecord]:
+        """The runs that have not ended, oldest first."""
+        query = sa.select(HISTORY).where(HISTORY.c.status.in_(["PENDING", "ENQUEUED"]))
+        return self._records(query.order_by(HISTORY.c.run_id))
+
+    def run(self, run_id: str) -> RunRecord | None:
+        records = self._records(sa.select(HISTORY).where(HISTORY.c.run_id == run_id))
+        return records[0] if records else None
+
+
+@contextmanager
+def reading(state_directory: Path) -> Generator[Journal, None, None]:
+    """The journal of a state directory, read-only; also while the IOC runs.
+
+    Raises
+    ------
+    StateError
+        There is no state database, or it cannot be read.
+    """
+    path = state_directory / FILE_NAME
+    if not path.exists():
+        raise StateError(f"there is no state database {path}", advice="start the IOC once, or check state:")
+    engine = sa.create_engine(f"sqlite:///file:{path}?mode=ro&uri=true")
+    try:
+        yield Journal(engine)
+    except DBAPIError as error:
+        raise StateError(
+            f"{path} cannot be read: {error.orig}", advice="check the file and its owner"
+        ) from error
+    finally:
+        engine.dispose()
