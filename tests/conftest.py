@@ -1,0 +1,48 @@
+"""What holds for every test: none is skipped, none speaks to a real facility or writes into the checkout."""
+
+import os
+import tempfile
+from collections.abc import Generator
+from pathlib import Path
+
+import hypothesis
+import pytest
+
+# Before any test loads an EPICS library, which reads these once: whoever runs the tests at a beamline must
+# not press its buttons. A test that needs other settings gives them to the process it starts.
+for name in [name for name in os.environ if name.startswith(("EPICS_", "BEAMTIME_"))]:
+    del os.environ[name]
+for protocol in ("CA", "PVA"):
+    os.environ[f"EPICS_{protocol}_AUTO_ADDR_LIST"] = "NO"
+    os.environ[f"EPICS_{protocol}_ADDR_LIST"] = "127.0.0.1"
+
+own_directory = Path(tempfile.gettempdir(), f"hypothesis-{os.getuid()}")
+os.environ.setdefault("HYPOTHESIS_STORAGE_DIRECTORY", str(own_directory))
+# The machine may be busy, and the checkout is read-only. In CI the same commit gives the same answer twice.
+hypothesis.settings.register_profile(
+    "house", deadline=None, database=None, derandomize="CI" in os.environ, print_blob=True
+)
+hypothesis.settings.load_profile("house")
+
+
+def _refuse_skip(report: pytest.TestReport | pytest.CollectReport) -> None:
+    """Turn a skip, and a failure that was expected, come or not, into a failure."""
+    if report.skipped or hasattr(report, "wasxfail"):
+        reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else getattr(report, "wasxfail", "")
+        report.outcome = "failed"
+        report.longrepr = f"{report.nodeid}: no test is skipped here, nor expected to fail ({reason})"
+        vars(report).pop("wasxfail", None)
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    _refuse_skip(report)
+    return report
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    report = yield
+    _refuse_skip(report)
+    return report
