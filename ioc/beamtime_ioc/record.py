@@ -1,0 +1,183 @@
+"""One record: what its file says of it, read once."""
+
+import dataclasses
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Literal
+
+from beamtime_ioc.macros import Mark
+from beamtime_ioc.recordtypes import (
+    SEVERITIES,
+    STATE_SEVERITIES,
+    TEXT39_BYTES,
+    TYPES,
+    Kind,
+    constant_text,
+    first_number,
+    state_names,
+    whole_number,
+)
+
+BESIDE = ("preview", "abort", "arm", "resolve")
+"""Info tags of the buttons beside an action's own."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Record:
+    """One record as a file declares it, or a short view on one.
+
+    Parameters
+    ----------
+    suffix
+        The name without the site's prefix.
+    type
+        As written: `bo`, `waveform`; what `.RTYP` shows.
+    fields, info
+        As in the file, macros expanded.
+    mark
+        Where it is declared.
+    view_of
+        The text of which this read-only `stringin` shows the first 39 bytes.
+    """
+
+    name: str
+    suffix: str
+    type: str
+    kind: Kind
+    fields: Mapping[str, str]
+    info: Mapping[str, str]
+    aliases: tuple[str, ...] = ()
+    mark: Mark = dataclasses.field(compare=False)
+    view_of: str | None = None
+
+    @property
+    def path(self) -> Path:
+        """The file that declares it."""
+        return self.mark.path
+
+    @property
+    def line(self) -> int:
+        return self.mark.line
+
+    @property
+    def desc(self) -> str:
+        return self.fields.get("DESC", "")
+
+    @cached_property
+    def asg(self) -> str:
+        """Access group; `DEFAULT` when the file names none."""
+        return self.fields.get("ASG") or "DEFAULT"
+
+    @property
+    def egu(self) -> str:
+        return self.fields.get("EGU", "")
+
+    @property
+    def prec(self) -> int:
+        return whole_number(self.fields.get("PREC") or "0")
+
+    @cached_property
+    def nelm(self) -> int:
+        """Bytes of a text, 39 of a string; 1 of everything else."""
+        if self.kind is Kind.TEXT:
+            return whole_number(self.fields["NELM"])
+        return TEXT39_BYTES if self.kind is Kind.STRING else 1
+
+    @property
+    def hopr(self) -> float | None:
+        return self._limit("HOPR")
+
+    @property
+    def lopr(self) -> float | None:
+        return self._limit("LOPR")
+
+    @cached_property
+    def drvh(self) -> float | None:
+        return self._limit("DRVH")
+
+    @cached_property
+    def drvl(self) -> float | None:
+        return self._limit("DRVL")
+
+    def _limit(self, name: str) -> float | None:
+        text = self.fields.get(name)
+        return float(whole_number(text)) if text and "x" in text.lower() else float(text) if text else None
+
+    @cached_property
+    def states(self) -> tuple[str, ...]:
+        """Labels in the order of their index; empty for other kinds."""
+        return state_names(self.fields) if self.kind is Kind.STATES else ()
+
+    @cached_property
+    def severities(self) -> tuple[str, ...]:
+        """Alarm severity of each state, in the order of `states`."""
+        names = STATE_SEVERITIES if self.type.startswith("mbb") else ("ZSV", "OSV")
+        return tuple(
+            self.fields.get(name) or SEVERITIES[0] for name, _ in zip(names, self.states, strict=False)
+        )
+
+    @property
+    def initial(self) -> str | int | float:
+        """The value before anybody wrote: a text, the index of a state, or a number."""
+        match self.kind:
+            case Kind.TEXT | Kind.STRING:
+                return constant_text(self.fields.get("INP", "")) or self.fields.get("VAL", "")
+            case Kind.STATES | Kind.INTEGER:
+                return int(first_number(self.fields))
+            case Kind.FLOAT:
+                return first_number(self.fields)
+
+    @property
+    def action(self) -> str | None:
+        """The action that this button starts."""
+        return self.info.get("beamtime:action")
+
+    @property
+    def abort(self) -> str | None:
+        """The action that this button stops."""
+        return self.info.get("beamtime:abort")
+
+    @property
+    def preview(self) -> str | None:
+        """The action that this button plans."""
+        return self.info.get("beamtime:preview")
+
+    @property
+    def field(self) -> str | None:
+        """The field of the experiment that this record shows, such as `pi.last_name`."""
+        return self.info.get("beamtime:field")
+
+    @property
+    def report(self) -> tuple[str, str] | None:
+        """What the IOC writes here: the action, or `engine`, and a word such as `percent`."""
+        head, dot, word = self.info.get("beamtime:report", "").partition(".")
+        return (head, word) if dot else None
+
+    @property
+    def beside(self) -> tuple[str, str] | None:
+        """The action that this record stands beside, and its word there, such as `percent` or `abort`."""
+        for word in BESIDE:
+            if action := self.info.get(f"beamtime:{word}"):
+                return action, word
+        return self.report if self.report and self.report[0] != "engine" else None
+
+    @property
+    def completion(self) -> Literal["finished", "accepted"]:
+        """When a put with callback is answered."""
+        return "accepted" if self.info.get("beamtime:completion") == "accepted" else "finished"
+
+    @property
+    def text39(self) -> str | None:
+        """The short view's name, as it replaces what stands behind the last colon."""
+        return self.info.get("beamtime:text39")
+
+    @property
+    def group(self) -> str | None:
+        """Section of the documentation and the screens."""
+        return self.info.get("beamtime:group")
+
+    @cached_property
+    def writable(self) -> bool:
+        """May clients write, if the access file lets them?"""
+        return TYPES[self.type].output and self.report is None

@@ -1,0 +1,230 @@
+"""The records of a site: declared once in `db/`, served over both protocols."""
+
+import re
+import sys
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from beamtime_ioc.bindings import check_bindings
+from beamtime_ioc.dbfile import Declaration, Text, merge, parse_db
+from beamtime_ioc.errors import RecordFileError
+from beamtime_ioc.macros import Mark
+from beamtime_ioc.record import Record
+from beamtime_ioc.recordtypes import TYPES, Kind, check, check_name
+from beamtime_ioc.substitutions import parse_substitutions
+
+__all__ = ["ActionRow", "Kind", "Record", "RecordSet", "db_dir", "load_records", "split_prefix"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ActionRow:
+    """A button and what stands beside it.
+
+    Parameters
+    ----------
+    parts
+        By word: `state`, `percent`, `step`, `message`, `advice`, `elapsed`, `started-by`, `run-id`, `plan`,
+        `preview`, `abort`, `arm`, `resolve`; a site's own row may have fewer.
+    """
+
+    action: str
+    button: Record
+    parts: Mapping[str, Record]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecordSet:
+    """All records of a site, in the order of their declaration; a short view stands behind its text."""
+
+    prefix: str
+    records: Mapping[str, Record]
+
+    @cached_property
+    def names(self) -> Mapping[str, Record]:
+        """The records by all their names: their own and their aliases."""
+        aliases = {alias: record for record in self.records.values() for alias in record.aliases}
+        return {**self.records, **aliases}
+
+    def find(self, name: str) -> Record | None:
+        """The record of this name or alias."""
+        return self.names.get(name)
+
+    def by_suffix(self, suffix: str) -> Record:
+        """The record of this name behind the prefix; KeyError when there is none."""
+        return self.records[self.prefix + suffix]
+
+    def actions(self) -> tuple[ActionRow, ...]:
+        """One row per button."""
+        parts: dict[str, dict[str, Record]] = {r.action: {} for r in self.records.values() if r.action}
+        for record in self.records.values():
+            if record.beside:
+                action, word = record.beside
+                parts[action][word] = record
+        return tuple(
+            ActionRow(action=record.action, button=record, parts=parts[record.action])
+            for record in self.records.values()
+            if record.action
+        )
+
+    def fields(self) -> tuple[Record, ...]:
+        """The records that show a field of the experiment."""
+        return tuple(record for record in self.records.values() if record.field)
+
+    def engine_reports(self) -> Mapping[str, Record]:
+        """The records that show the engine: `state`, `queued`, ..."""
+        found = ((record.report, record) for record in self.records.values() if record.report)
+        return {word: record for (head, word), record in found if head == "engine"}
+
+    def check_actions(self, known: Collection[str]) -> None:
+        """See that every button's action has a handler.
+
+        Raises
+        ------
+        RecordFileError
+            With the button's file and line, and the actions that are known.
+        """
+        for row in self.actions():
+            if row.action not in known:
+                names = ", ".join(sorted(known)) or "none"
+                raise row.button.mark.error(
+                    f'"{row.button.name}": no handler for the action {row.action}; these are: {names}'
+                )
+
+    def check_fields(self, longest: Mapping[str, int]) -> None:
+        """See that the experiment has every field that is shown, and that its longest text fits.
+
+        Parameters
+        ----------
+        longest
+            By path, such as `pi.last_name`: bytes of the longest legal text; 0 for a number.
+
+        Raises
+        ------
+        RecordFileError
+            With the record's file and line.
+        """
+        for record in self.fields():
+            path = record.field or ""
+            if path not in longest:
+                names = ", ".join(sorted(longest))
+                raise record.mark.error(
+                    f'"{record.name}": an experiment has no field {path}; these are: {names}'
+                )
+            if record.kind in (Kind.TEXT, Kind.STRING) and record.nelm < longest[path]:
+                raise record.mark.error(
+                    f'"{record.name}": NELM is {record.nelm}, and {path} can have {longest[path]} bytes'
+                )
+
+
+def db_dir() -> Path:
+    """The records that come with the program: the checkout's, else the installed ones."""
+    source_root = Path(__file__).resolve().parents[1]
+    beside = source_root.parent / "db"
+    if source_root.name == "ioc" and beside.is_dir():
+        return beside
+    return Path(sys.prefix) / "share" / "beamtime-ioc" / "db"
+
+
+def split_prefix(prefix: str) -> tuple[str, str]:
+    """The macros P and R: `99bm:Beamtime:` is `99bm:` and `Beamtime:`; what has no two colons is all P."""
+    match = re.fullmatch(r"(.*:)([^:]+:)", prefix, re.DOTALL)
+    return (match[1], match[2]) if match else (prefix, "")
+
+
+def load_records(files: Sequence[Path], *, prefix: str, macros: Mapping[str, str] | None = None) -> RecordSet:
+    """Read and check the records of a site.
+
+    A later file may add fields to a record of an earlier one. A template that a substitutions file names is
+    looked for beside it, then among the program's own.
+
+    Parameters
+    ----------
+    files
+        `.substitutions` files, or `.template` and `.db` files.
+    prefix
+        Given to the files as the macros P and R, see `split_prefix`.
+    macros
+        Further ones, such as `BUSY` for the type of the buttons.
+
+    Raises
+    ------
+    RecordFileError
+        A file cannot be read, or says what is not served; with file and line.
+    """
+    p, r = split_prefix(prefix)
+    known = {"P": p, "R": r, **(macros or {})}
+    declared: list[Declaration] = []
+    for path in files:
+        found = _load_file(path, known)
+        if not found:
+            raise RecordFileError(path, 0, "declares no records")
+        declared += found
+    records: list[Record] = []
+    for declaration in merge(declared):
+        check(declaration)
+        record = _record(declaration, prefix)
+        records.append(record)
+        if record.text39:
+            records.append(_view(record, record.text39, prefix))
+    check_bindings(records)
+    return RecordSet(prefix=prefix, records={record.name: record for record in records})
+
+
+def _load_file(path: Path, macros: Mapping[str, str]) -> list[Declaration]:
+    if path.suffix not in (".substitutions", ".subs"):
+        return list(parse_db(_read(path, None), path=path, macros=macros))
+    declared: list[Declaration] = []
+    for row in parse_substitutions(_read(path, None), path=path, macros=macros):
+        beside = path.parent / row.template
+        template = beside if beside.exists() else db_dir() / row.template
+        if not template.exists():
+            raise row.mark.error(f"there is no template {row.template}, neither here nor in {db_dir()}")
+        declared += parse_db(_read(template, row.mark), path=template, macros=row.macros, row=row.mark)
+    return declared
+
+
+def _read(path: Path, row: Mark | None) -> str:
+    def error(line: int, text: str) -> RecordFileError:
+        return Mark(path=path, line=line, row=row).error(text)
+
+    try:
+        content = path.read_bytes()
+    except OSError as problem:
+        raise error(0, f"cannot be read: {problem.strerror}") from problem
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as problem:
+        line = content.count(b"\n", 0, problem.start) + 1
+        raise error(line, f"byte {content[problem.start]:#04x} is no UTF-8; save it as UTF-8") from problem
+
+
+def _record(declaration: Declaration, prefix: str) -> Record:
+    return Record(
+        name=declaration.name,
+        suffix=declaration.name.removeprefix(prefix),
+        type=declaration.type,
+        kind=TYPES[declaration.type].kind,
+        fields={name: text.value for name, text in declaration.fields.items()},
+        info={name: text.value for name, text in declaration.info.items()},
+        aliases=tuple(alias.value for alias in declaration.aliases),
+        mark=declaration.mark,
+    )
+
+
+def _view(record: Record, name: str, prefix: str) -> Record:
+    """The read-only `stringin` beside a text, for links of C records."""
+    head, colon, _ = record.name.rpartition(":")
+    full = head + colon + name
+    check_name(Text(value=full, mark=record.mark))
+    return Record(
+        name=full,
+        suffix=full.removeprefix(prefix),
+        type="stringin",
+        kind=Kind.STRING,
+        fields={"DESC": record.desc} if record.desc else {},
+        info={"beamtime:group": record.group} if record.group else {},
+        mark=record.mark,
+        view_of=record.name,
+    )
