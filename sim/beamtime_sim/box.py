@@ -1,0 +1,172 @@
+"""The box: one directory, its files, and the servers that run on it."""
+
+import fcntl
+import os
+import secrets
+import smtplib
+from base64 import b64encode
+from collections.abc import Callable
+from contextlib import ExitStack, closing
+from dataclasses import replace
+from datetime import UTC, date, datetime
+from http import HTTPStatus
+from http.client import HTTPConnection
+from importlib.resources import files
+from pathlib import Path
+from string import Template
+
+from beamtime_sim.control import ControlServer
+from beamtime_sim.errors import BoxError, PortTakenError
+from beamtime_sim.knobs import Knobs
+from beamtime_sim.mail_server import MailServer
+from beamtime_sim.people import load_facility
+from beamtime_sim.remote import ask
+from beamtime_sim.schedule import Schedule
+from beamtime_sim.schedule_server import ScheduleServer
+from beamtime_sim.settings import Settings
+from beamtime_sim.web import HOST
+
+USER = "beamline-99bm"
+MARKER = ".mounted"
+
+
+class Box:
+    """A facility in one directory.
+
+    ``site.yaml`` and ``access.acf`` are written if absent and never touched again; ``sim.yaml`` keeps ports
+    and anchor, ``credentials.txt`` the schedule's password, ``mail/`` the mails, ``data/`` the places.
+
+    Parameters
+    ----------
+    anchor
+        The day on which the first invented group is on beam; None keeps the box's own, today for a new one.
+    """
+
+    def __init__(self, directory: Path, anchor: date | None = None) -> None:
+        self.directory = directory
+        self._anchor = anchor
+        self._closing = ExitStack()
+        self.notes: list[str] = []
+
+    def start(self) -> None:
+        """Write what is missing, start every server, and ask each of them once.
+
+        Raises
+        ------
+        BoxError
+            The directory cannot be used, another box runs on it, or a port is taken. Nothing is left running.
+        """
+        try:
+            with ExitStack() as undo:
+                self._start(undo)
+                self._closing = undo.pop_all()
+        except OSError as error:
+            raise BoxError(f"{error.filename or self.directory}: {error.strerror or error}") from error
+
+    def stop(self) -> None:
+        """End every server and let go of the directory."""
+        self._closing.close()
+
+    def _start(self, undo: ExitStack) -> None:
+        self.directory.mkdir(parents=True, exist_ok=True)
+        undo.callback(os.close, _lock(self.directory))
+        settings = self._settings()
+        credentials = _credentials(self.directory / "credentials.txt")
+        for place in ("det1", "ana1"):
+            (self.directory / "data" / place).mkdir(parents=True, exist_ok=True)
+        (self.directory / "data" / "ana1" / MARKER).touch()
+
+        knobs = Knobs()
+        ports = settings.ports
+        shown = Schedule.around(settings.anchor)
+        if not shown.answer(["run", "getCurrentRun"], datetime.now(UTC)).body:
+            self.notes.append(
+                f"nobody is on beam today, so far from {settings.anchor}; give another --anchor"
+            )
+        schedule = ScheduleServer(shown, credentials=credentials, port=ports["schedule"], knobs=knobs)
+        mail = MailServer(self.directory / "mail", port=ports["mail"], knobs=knobs)
+        control = ControlServer(knobs, schedule, mail, port=ports["control"])
+        for name, server in (("schedule", schedule), ("mail", mail), ("control", control)):
+            self._listen(name, server.start)
+            undo.callback(server.stop)
+
+        settings.write(self.directory / "sim.yaml")
+        self._write_if_absent("access.acf", _shipped("access.acf"))
+        self._write_if_absent("site.yaml", Template(_shipped("site.template.yaml")).substitute(ports))
+        _check(schedule, mail, control)
+
+    def _settings(self) -> Settings:
+        path = self.directory / "sim.yaml"
+        if path.exists():
+            settings = Settings.read(path)
+            return settings if self._anchor is None else replace(settings, anchor=self._anchor)
+        if (self.directory / "site.yaml").exists():
+            self.notes.append(
+                f"{self.directory / 'site.yaml'} was left as it is: "
+                "it may not have the ports of the new sim.yaml"
+            )
+        return Settings.chosen(self._anchor or datetime.now(load_facility().timezone).date())
+
+    def _listen(self, name: str, start: Callable[[], None]) -> None:
+        try:
+            start()
+        except PortTakenError as error:
+            raise BoxError(
+                f"{error} ({name}, kept in {self.directory / 'sim.yaml'}); end that process, "
+                "or remove sim.yaml and site.yaml to choose new ports"
+            ) from error
+
+    def _write_if_absent(self, name: str, text: str) -> None:
+        path = self.directory / name
+        if not path.exists():
+            half = path.with_suffix(".part")
+            half.write_text(text, encoding="utf-8")
+            half.rename(path)
+
+
+def _shipped(name: str) -> str:
+    return files("beamtime_sim").joinpath(name).read_text(encoding="utf-8")
+
+
+def _lock(directory: Path) -> int:
+    path = directory / ".sim.lock"
+    lock = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        owner = os.read(lock, 20).decode().strip()
+        os.close(lock)
+        raise BoxError(
+            f"a box runs on {directory} already (process {owner}); use it, or end it first"
+        ) from None
+    os.ftruncate(lock, 0)
+    os.write(lock, f"{os.getpid()}\n".encode())
+    return lock
+
+
+def _credentials(path: Path) -> tuple[str, str]:
+    if not path.exists():
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
+        with os.fdopen(os.open(path, flags, 0o600), "w", encoding="utf-8") as file:
+            file.write(f"{USER}|{secrets.token_urlsafe(12)}\n")
+    user, bar, password = path.read_text(encoding="utf-8").strip().partition("|")
+    if not (user and bar and password):
+        raise BoxError(f"{path} must hold one line user|password; mend it, or remove it to get a new one")
+    return user, password
+
+
+def _check(schedule: ScheduleServer, mail: MailServer, control: ControlServer) -> None:
+    """Ask every server once, then forget that anybody asked."""
+    token = b64encode(":".join(schedule.credentials or ()).encode()).decode()
+    with closing(HTTPConnection(HOST, schedule.port, timeout=5)) as connection:
+        connection.request(
+            "GET", schedule.url + "run/getCurrentRun", headers={"Authorization": f"Basic {token}"}
+        )
+        status = connection.getresponse().status
+    if status != HTTPStatus.OK:
+        raise BoxError(f"the box's own schedule answered {status}")
+    with smtplib.SMTP(HOST, mail.port, timeout=5) as talk:
+        talk.noop()
+    ask(control.port, "GET", "/")
+    schedule.forget_requests()
+    mail.forget_counts()

@@ -1,0 +1,88 @@
+"""The control HTTP of the box: turn the knobs, read the counters and the mails."""
+
+import json
+from typing import Any, cast
+
+from beamtime_sim.errors import KnobError
+from beamtime_sim.knobs import Knobs, allowed_values
+from beamtime_sim.mail_server import MailServer
+from beamtime_sim.schedule_server import ScheduleServer, SeenRequest
+from beamtime_sim.web import Reply, Request, WebServer, json_reply
+
+
+class ControlServer:
+    """Answers in JSON on a loopback port.
+
+    ``GET /`` all of it; ``GET /requests``, ``GET /mails``, ``GET /knobs``; ``PUT`` or ``POST /knobs`` with an
+    object of names and values; ``DELETE /knobs`` takes all back.
+    """
+
+    def __init__(self, knobs: Knobs, schedule: ScheduleServer, mail: MailServer, port: int = 0) -> None:
+        self._knobs, self._schedule, self._mail = knobs, schedule, mail
+        self._web = WebServer(self._answer, port)
+
+    @property
+    def port(self) -> int:
+        """The port it listens on."""
+        return self._web.port
+
+    def start(self) -> None:
+        """Listen and answer."""
+        self._web.start()
+
+    def stop(self) -> None:
+        """Close the port."""
+        self._web.stop()
+
+    def _answer(self, request: Request) -> Reply:
+        match request.method, request.segments:
+            case "GET", [""]:
+                return json_reply(200, self._all())
+            case "GET", ["requests"]:
+                return json_reply(200, [_seen_json(seen) for seen in self._schedule.requests])
+            case "GET", ["mails"]:
+                return json_reply(200, [mail.as_json() for mail in self._mail.mails])
+            case "GET", ["knobs"]:
+                return json_reply(200, self._knobs.values())
+            case "PUT" | "POST", ["knobs"]:
+                return self._turn(request.body)
+            case "DELETE", ["knobs"]:
+                self._knobs.reset()
+                return json_reply(200, self._knobs.values())
+            case _:
+                return json_reply(
+                    404,
+                    {"error": "here are GET /, /requests, /mails, /knobs; PUT or POST /knobs; DELETE /knobs"},
+                )
+
+    def _all(self) -> dict[str, Any]:
+        return {
+            "knobs": self._knobs.values(),
+            "allowed": allowed_values(),
+            "requests": self._schedule.request_count,
+            "mail_counts": self._mail.counts,
+            "mails": [mail.as_json() for mail in self._mail.mails],
+        }
+
+    def _turn(self, body: bytes) -> Reply:
+        try:
+            wanted = json.loads(body)
+        except ValueError:
+            wanted = None
+        if not isinstance(wanted, dict):
+            return json_reply(400, {"error": 'send a JSON object of knobs, such as {"schedule.delay_s": 2}'})
+        try:
+            self._knobs.set_all(cast("dict[str, object]", wanted))
+        except KnobError as error:
+            return json_reply(400, {"error": str(error)})
+        return json_reply(200, self._knobs.values())
+
+
+def _seen_json(seen: SeenRequest) -> dict[str, Any]:
+    return {
+        "at": seen.at.isoformat(timespec="milliseconds"),
+        "method": seen.method,
+        "path": seen.path,
+        "target": seen.target,
+        "status": seen.status,
+    }

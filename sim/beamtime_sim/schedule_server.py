@@ -1,0 +1,183 @@
+"""The schedule API over HTTP, with its knobs."""
+
+import base64
+import json
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from hmac import compare_digest
+from http import HTTPStatus
+from types import TracebackType
+from typing import Self
+
+from beamtime_sim.bodies import RAW, edited_reply, raw_body
+from beamtime_sim.knobs import Knobs
+from beamtime_sim.schedule import Schedule
+from beamtime_sim.web import HOST, Reply, Request, WebServer, json_reply
+from beamtime_sim.wire import Json
+
+BASE = ["beamline-scheduling", "sched-api"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class SeenRequest:
+    """One request that came in.
+
+    ``path`` is below the base and decoded, ``target`` as it stood on the wire. ``status`` is None if it was
+    never answered.
+    """
+
+    at: datetime
+    method: str
+    path: str
+    target: str
+    status: int | None
+
+
+class ScheduleServer:
+    """The schedule API on a loopback port: a context manager, or ``start`` and ``stop``.
+
+    Parameters
+    ----------
+    data
+        A `Schedule`, or replies by path as the sample file has them.
+    credentials
+        User and password that HTTP Basic must bring; None lets everybody in.
+    port
+        0 takes a free one.
+    clock
+        The facility's clock, which decides what is active now.
+    """
+
+    def __init__(
+        self,
+        data: Schedule | Mapping[str, Json],
+        *,
+        credentials: tuple[str, str] | None = None,
+        port: int = 0,
+        knobs: Knobs | None = None,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self.schedule = data if isinstance(data, Schedule) else Schedule(data)
+        self.credentials = credentials
+        self.knobs = knobs or Knobs()
+        self._clock = clock
+        self._web = WebServer(self._answer, port)
+        self._lock = threading.Lock()
+        self._total = 0
+        self._seen: deque[SeenRequest] = deque(maxlen=1000)
+
+    @property
+    def port(self) -> int:
+        """The port it listens on."""
+        return self._web.port
+
+    @property
+    def url(self) -> str:
+        """The base of all paths, with a closing slash."""
+        return f"http://{HOST}:{self.port}/{'/'.join(BASE)}/"
+
+    @property
+    def requests(self) -> list[SeenRequest]:
+        """The last 1000 requests, in the order in which they ended."""
+        with self._lock:
+            return list(self._seen)
+
+    @property
+    def request_count(self) -> int:
+        """How many requests came in."""
+        with self._lock:
+            return self._total
+
+    def forget_requests(self) -> None:
+        """Count from zero again."""
+        with self._lock:
+            self._total = 0
+            self._seen.clear()
+
+    def start(self) -> None:
+        """Listen and answer."""
+        self._web.start()
+
+    def stop(self) -> None:
+        """Close the port and every connection."""
+        self._web.stop()
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+    def _answer(self, request: Request) -> Reply | None:
+        at = datetime.now(UTC)
+        with self._lock:
+            self._total += 1
+        reply = self._faulty(request)
+        segments = request.segments
+        seen = SeenRequest(
+            at=at,
+            method=request.method,
+            path="/".join(segments[len(BASE) :] if segments[: len(BASE)] == BASE else segments),
+            target=request.target,
+            status=None if reply is None else reply.status,
+        )
+        with self._lock:
+            self._seen.append(seen)
+        return reply
+
+    def _faulty(self, request: Request) -> Reply | None:
+        if self.knobs.schedule.hang:
+            while self.knobs.schedule.hang and request.waits(0.05):
+                pass
+            return None
+        deadline = time.monotonic() + self.knobs.schedule.delay_s
+        while (left := deadline - time.monotonic()) > 0:
+            if not request.waits(min(left, 0.1)):
+                return None
+        if (status := self.knobs.take_failure()) is not None:
+            return _refusal(status, "asked for by a knob")
+        return self._good(request)
+
+    def _good(self, request: Request) -> Reply:
+        if not self._may_read(request.headers.get("authorization", "")):
+            return _refusal(401, "user name and password, by HTTP Basic")
+        if request.method != "GET":
+            return _refusal(405, "the schedule is read-only")
+        if request.segments[: len(BASE)] != BASE:
+            return _refusal(404, f"the API is below /{'/'.join(BASE)}/")
+        now = self._clock()
+        answer = self.schedule.answer(request.segments[len(BASE) :], now)
+        faults = self.knobs.schedule
+        if answer.status != HTTPStatus.OK:
+            return json_reply(answer.status, answer.body)
+        body = edited_reply(faults.body, answer.body, now, faults.pi_last_name)
+        if faults.body in RAW:
+            content, content_type = raw_body(faults.body, body)
+            return Reply(status=200, body=content, content_type=content_type)
+        return json_reply(200, body)
+
+    def _may_read(self, header: str) -> bool:
+        if self.credentials is None:
+            return True
+        wanted = base64.b64encode(":".join(self.credentials).encode()).decode()
+        return compare_digest(header.encode(), f"Basic {wanted}".encode())
+
+
+def _refusal(status: int, message: str) -> Reply:
+    try:
+        error = HTTPStatus(status).phrase
+    except ValueError:
+        error = "Unknown"
+    headers = {"WWW_Authenticate": 'Basic realm="sched-api"'} if status == HTTPStatus.UNAUTHORIZED else {}
+    body = {"status": status, "error": error, "message": message}
+    return Reply(status=status, body=json.dumps(body).encode(), headers=headers)
