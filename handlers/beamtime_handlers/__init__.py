@@ -1,0 +1,1 @@
+"""What the buttons do: one action a file; `clients` holds one outside service a file."""

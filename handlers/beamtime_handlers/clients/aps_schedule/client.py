@@ -1,0 +1,96 @@
+"""The schedule port over the API's paths."""
+
+import time
+from collections.abc import Sequence
+from datetime import datetime
+
+from beamtime_ioc.errors import BeamtimeError
+from beamtime_ioc.model import Beamtime, Cycle
+from beamtime_ioc.ports import Health
+
+from .replies import SOURCE, parse_cycles, parse_list, parse_schedule
+from .web import Web
+
+CYCLES_KEPT_S = 3600.0
+CYCLES_SEARCHED = 6
+"""The newest cycles, in which one id is looked for."""
+
+
+class ApsSchedule:
+    """Who is on one beamline when, as the APS has scheduled it.
+
+    Parameters
+    ----------
+    beamline
+        As the service names it: `99-BM-A,B`.
+    cycle
+        Look in this run cycle only, whatever its dates: for a time between the cycles that is scheduled
+        nevertheless.
+    """
+
+    name = SOURCE
+
+    def __init__(self, web: Web, *, beamline: str, cycle: str | None = None) -> None:
+        self.web, self.beamline, self.cycle = web, beamline, cycle
+        self._cycles: tuple[float, tuple[Cycle, ...]] | None = None
+
+    def check(self) -> Health:
+        """Ask which beamlines our credentials may see."""
+        began = time.monotonic()
+        try:
+            body = self.web.get(
+                "userBeamlineAuthorizedEdit", "getAuthorizedBeamlines", what="the authorised beamlines"
+            )
+            parse_list(body, self.web.service)
+        except BeamtimeError as error:
+            return Health(ok=False, sentence=str(error), latency_s=time.monotonic() - began)
+        latency_s = time.monotonic() - began
+        return Health(ok=True, sentence=f"{self.web.service} accepts our credentials", latency_s=latency_s)
+
+    def cycles(self) -> Sequence[Cycle] | None:
+        """All run cycles, asked once an hour; None where the site file names one."""
+        return None if self.cycle else self._all_cycles()
+
+    def list_between(self, start: datetime, end: datetime) -> Sequence[Beamtime]:
+        """Beamtimes that overlap `[start, end)`, sorted by start, then id.
+
+        What is no user beamtime has neither a proposal nor people. A beamtime with a pause in it is listed
+        once for each part.
+        """
+        if self.cycle:
+            names = [self.cycle]
+        else:
+            names = [c.name for c in self._all_cycles() if c.start < end and start < c.end]
+        listed = [beamtime for name in names for beamtime in self._schedule(name)]
+        # Cycles may overlap: what stands in both is one.
+        unique = {(b.id, b.start, b.end): b for b in reversed(listed) if b.start < end and start < b.end}
+        return sorted(unique.values(), key=lambda b: (b.start, b.id))
+
+    def by_id(self, key: str) -> Beamtime | None:
+        """The beamtime with this number, its last part where it has several, out of the newest cycles."""
+        wanted = key.removeprefix(f"{self.name}:")
+        names = [self.cycle] if self.cycle else [c.name for c in self._all_cycles()[::-1][:CYCLES_SEARCHED]]
+        for name in names:
+            found = [beamtime for beamtime in self._schedule(name) if beamtime.id == wanted]
+            if found:
+                return max(found, key=lambda b: b.start)
+        return None
+
+    def _all_cycles(self) -> tuple[Cycle, ...]:
+        if self._cycles is None or time.monotonic() - self._cycles[0] > CYCLES_KEPT_S:
+            body = self.web.get("run", "getAllRuns", what="the run cycles")
+            cycles = parse_cycles(body, self.web.service)
+            self._cycles = (time.monotonic(), tuple(sorted(cycles, key=lambda c: (c.start, c.name))))
+        return self._cycles[1]
+
+    def _schedule(self, cycle: str) -> list[Beamtime]:
+        # Its activity endpoints miss beamtimes whose first choice is another beamline, and those that are not
+        # finalised yet.
+        body = self.web.get(
+            "schedule",
+            "findByRunNameAndScheduleName",
+            cycle,
+            self.beamline,
+            what=f"{self.beamline} in {cycle}",
+        )
+        return parse_schedule(body, self.web.service, cycle=cycle, beamline=self.beamline)

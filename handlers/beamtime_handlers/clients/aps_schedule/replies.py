@@ -1,0 +1,224 @@
+"""What the service sends, parsed once.
+
+Unknown fields are ignored; a field that is missing or of another kind is an error that names it.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from functools import cache
+from typing import Annotated, Any, Self, TypeVar
+
+import pydantic
+from pydantic import BaseModel, BeforeValidator, ConfigDict, StringConstraints
+from pydantic.alias_generators import to_camel
+
+from beamtime_ioc.errors import BadResponseError
+from beamtime_ioc.model import Beamtime, Cycle, Person, one_line, sorted_people
+
+SOURCE = "aps"
+YEARS = range(1900, 3000)
+
+T = TypeVar("T")
+
+
+def _text(value: object) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, str):
+        return one_line(value)
+    if isinstance(value, int) and not isinstance(value, bool):
+        return str(value)
+    raise ValueError("is no text")
+
+
+def _address(value: object) -> str:
+    # Programs that write str(None) made an address of it.
+    return "" if (address := _text(value)).lower() == "none" else address
+
+
+def _time(value: object) -> datetime:
+    if not isinstance(value, str):
+        raise ValueError("is no time")
+    try:
+        moment = datetime.fromisoformat(value.strip())
+    except ValueError:
+        raise ValueError("is no time") from None
+    if moment.tzinfo is None:
+        raise ValueError("is a time without a zone")
+    if moment.year not in YEARS:
+        raise ValueError("is a time out of all reason")
+    return moment.astimezone(UTC)
+
+
+Text = Annotated[str, BeforeValidator(_text)]
+Address = Annotated[str, BeforeValidator(_address)]
+Id = Annotated[str, StringConstraints(min_length=1), BeforeValidator(_text)]
+Time = Annotated[datetime, BeforeValidator(_time)]
+
+
+class _Reply(BaseModel):
+    model_config = ConfigDict(alias_generator=to_camel, extra="ignore", frozen=True)
+
+
+class _Period(_Reply):
+    start_time: Time
+    end_time: Time
+
+    @pydantic.model_validator(mode="after")
+    def _check_order(self) -> Self:
+        if self.end_time < self.start_time:
+            raise ValueError("endTime lies before startTime")
+        return self
+
+
+class _Run(_Period):
+    run_name: Id
+
+
+class _Experimenter(_Reply):
+    badge: Text = ""
+    first_name: Text = ""
+    last_name: Text = ""
+    institution: Text = ""
+    email: Address = ""
+    pi_flag: Text = ""
+
+
+class _Proposal(_Reply):
+    gup_id: Text = ""
+    pup_id: Text = ""
+    proposal_title: Text = ""
+    experimenters: list[_Experimenter] | None = None
+
+
+class _Beamtime(_Reply):
+    beamtime_id: Id
+    proposal: _Proposal | None = None
+
+
+class _ActivityType(_Reply):
+    activity_type_name: Text = ""
+
+
+class _Activity(_Period):
+    activity_id: Id
+    activity_name: Text = ""
+    activity_type: _ActivityType | None = None
+    beamtime: _Beamtime | None = None
+    experiment_id: Text = ""
+
+
+class _Element(_Reply):
+    schedule_name: Text = ""
+    activities: list[_Activity] | None
+
+
+def parse_cycles(body: bytes, service: str) -> list[Cycle]:
+    """Read the reply of `run/getAllRuns`."""
+    runs = _parse(list[_Run], body, service)
+    return [Cycle(name=run.run_name, start=run.start_time, end=run.end_time) for run in runs]
+
+
+def parse_schedule(body: bytes, service: str, *, cycle: str, beamline: str) -> list[Beamtime]:
+    """Read a reply of `schedule/findByRunNameAndScheduleName`: all activities of all its elements.
+
+    Machine studies and the like, which have no proposal, come back without proposal and people.
+    """
+    elements = _parse(list[_Element], body, service)
+    for element in elements:
+        if element.schedule_name and _sector(element.schedule_name) != _sector(beamline):
+            raise BadResponseError(
+                f"{service} answered with the schedule of {element.schedule_name}, asked for {beamline}",
+                advice="look whether the key beamline of the site file is the service's name for it",
+            )
+    activities = [activity for element in elements for activity in element.activities or ()]
+    return _joined(_beamtime(activity, cycle, beamline) for activity in activities)
+
+
+def parse_list(body: bytes, service: str) -> list[Any]:
+    """Read a reply of which we only need to know that it is a list."""
+    return _parse(list[Any], body, service)
+
+
+@cache
+def _adapter(kind: Any) -> pydantic.TypeAdapter[Any]:
+    return pydantic.TypeAdapter(kind)
+
+
+def _parse(kind: type[T], body: bytes, service: str) -> T:
+    try:
+        return _adapter(kind).validate_json(body)
+    except pydantic.ValidationError as error:
+        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+        where = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in first["loc"]).lstrip(
+            "."
+        )
+        what = first["msg"].removeprefix("Value error, ")
+    # Outside of the except block: the library's own text quotes people's data.
+    raise BadResponseError(
+        f"{service} answered what its interface does not foresee: {where + ': ' if where else ''}{what}",
+        advice="nothing was changed; look whether schedule.url is right, or tell its maintainers",
+    )
+
+
+def _sector(schedule_name: str) -> str:
+    """`99-BM` of `99-BM-A,B`: the hutches may be written in several ways."""
+    return "-".join(schedule_name.upper().replace(" ", "").split("-")[:2])
+
+
+def _people(experimenters: Sequence[_Experimenter]) -> tuple[Person, ...]:
+    named = [e for e in experimenters if e.badge or e.first_name or e.last_name or e.email]
+    flags = [e.pi_flag.upper() in ("Y", "YES") for e in named]
+    pi = flags.index(True) if any(flags) else 0
+    return sorted_people(
+        Person(
+            first_name=e.first_name,
+            last_name=e.last_name,
+            email=e.email,
+            institution=e.institution,
+            badge=e.badge,
+            is_pi=index == pi,
+            pi_inferred=index == pi and not any(flags),
+        )
+        for index, e in enumerate(named)
+    )
+
+
+def _beamtime(activity: _Activity, cycle: str, beamline: str) -> Beamtime:
+    proposal = activity.beamtime.proposal if activity.beamtime else None
+    if activity.beamtime is None or proposal is None:
+        kind = activity.activity_type.activity_type_name if activity.activity_type else ""
+        key, title = f"activity-{activity.activity_id}", kind or activity.activity_name
+        proposal = _Proposal()
+    else:
+        key, title = activity.beamtime.beamtime_id, proposal.proposal_title
+    return Beamtime(
+        source=SOURCE,
+        id=key,
+        start=activity.start_time,
+        end=activity.end_time,
+        proposal=proposal.gup_id or proposal.pup_id,
+        title=title,
+        esaf=activity.experiment_id,
+        cycle=cycle,
+        beamline=beamline,
+        people=_people(proposal.experimenters or ()),
+    )
+
+
+def _joined(beamtimes: Iterable[Beamtime]) -> list[Beamtime]:
+    """Make one of the activities of a beamtime that touch or overlap, unless their safety forms differ."""
+    joined: list[Beamtime] = []
+    for beamtime in sorted(beamtimes, key=lambda b: (b.id, b.start, b.end)):
+        if joined and _continues(joined[-1], beamtime):
+            last = joined[-1]
+            joined[-1] = replace(last, end=max(last.end, beamtime.end), esaf=last.esaf or beamtime.esaf)
+        else:
+            joined.append(beamtime)
+    return joined
+
+
+def _continues(last: Beamtime, beamtime: Beamtime) -> bool:
+    same_form = last.esaf == beamtime.esaf or not (last.esaf and beamtime.esaf)
+    return last.id == beamtime.id and beamtime.start <= last.end and same_form

@@ -1,0 +1,136 @@
+"""Who is on beam, out of whatever a schedule answers."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+from beamtime_ioc.errors import NobodyOnBeamError, NoCycleError, SeveralOnBeamError
+from beamtime_ioc.model import Beamtime, Cycle
+from beamtime_ioc.ports import Schedule
+
+LOOK_AHEAD = timedelta(days=30)
+"""How far the next beamtime is looked for, beyond the end of the present cycle."""
+
+_STAYS = "the earlier values stay"
+
+
+def on_beam(schedule: Schedule, moment: datetime, early_min: float) -> Beamtime:
+    """The one user beamtime that is active at a moment.
+
+    An entry without proposal and people, such as machine studies, is no user beamtime.
+
+    Parameters
+    ----------
+    moment
+        In the site's zone, in which the sentences give their times.
+    early_min
+        Minutes before its start in which the next beamtime is taken when none is active.
+
+    Raises
+    ------
+    NobodyOnBeamError, SeveralOnBeamError, NoCycleError
+        The sentence names the candidates, and what comes next.
+    ServiceUnavailableError, ServiceDeniedError, BadResponseError
+    """
+    now = moment.astimezone(UTC)  # hours are added here: local ones are not all equally long
+    cycles = schedule.cycles()
+    here = [cycle for cycle in cycles or () if cycle.contains(now)]
+    # The present cycle first, up to its end: that is one round trip, and mostly enough.
+    horizon = now + LOOK_AHEAD if cycles is None else max((cycle.end for cycle in here), default=now)
+    entries = list(schedule.list_between(now, horizon))
+    if horizon < now + LOOK_AHEAD and not any(_is_user(entry) for entry in entries):
+        entries += schedule.list_between(horizon, now + LOOK_AHEAD)
+    users = _one_each([entry for entry in entries if _is_user(entry)], now)
+    coming = [beamtime for beamtime in users if now < beamtime.start]
+    active = [beamtime for beamtime in users if beamtime.contains(now)] or _early(coming, now, early_min)
+    if len(active) == 1:
+        return active[0]
+    if active:
+        raise _several(active, moment)
+    if cycles is not None and not here:
+        raise _no_cycle(cycles, coming, moment)
+    raise _nobody([entry for entry in entries if entry.contains(now)], coming, here, moment)
+
+
+def _is_user(entry: Beamtime) -> bool:
+    return bool(entry.proposal or entry.people)
+
+
+def _one_each(beamtimes: Iterable[Beamtime], now: datetime) -> list[Beamtime]:
+    """Make one of the active entries with one id; the others stay as they are."""
+    active: dict[str, Beamtime] = {}
+    others: dict[tuple[str, datetime], Beamtime] = {}
+    for beamtime in beamtimes:
+        if not beamtime.contains(now):
+            others[beamtime.id, beamtime.start] = beamtime
+        elif (twin := active.get(beamtime.id)) is None:
+            active[beamtime.id] = beamtime
+        else:
+            start, end = min(twin.start, beamtime.start), max(twin.end, beamtime.end)
+            active[beamtime.id] = replace(twin, start=start, end=end, esaf=twin.esaf or beamtime.esaf)
+    return sorted([*active.values(), *others.values()], key=lambda b: (b.start, b.id))
+
+
+def _early(coming: Sequence[Beamtime], now: datetime, early_min: float) -> list[Beamtime]:
+    """The next beamtime if it begins soon enough; several if they begin together."""
+    soon = [beamtime for beamtime in coming if beamtime.start <= now + timedelta(minutes=early_min)]
+    return [beamtime for beamtime in soon if beamtime.start == soon[0].start]
+
+
+def _nobody(
+    running: Sequence[Beamtime], coming: Sequence[Beamtime], here: Sequence[Cycle], moment: datetime
+) -> NobodyOnBeamError:
+    if running:
+        what = running[0].title or "something else"
+        begin = f"no user experiment at {_at(moment, moment)}: {what} until {_at(running[0].end, moment)}"
+    else:
+        begin = f"nobody is on beam at {_at(moment, moment)}"
+    where = f"in {here[-1].name}" if here else f"within {LOOK_AHEAD.days} days"
+    rest = _next(coming, moment) or f"no user beamtime follows {where}"
+    when = "when it has begun" if coming else "when the schedule has one"
+    return NobodyOnBeamError(f"{begin}; {rest}", advice=f"{_STAYS}; press again {when}")
+
+
+def _several(active: Sequence[Beamtime], moment: datetime) -> SeveralOnBeamError:
+    names = "; ".join(
+        f"{_name(beamtime)}, {_at(beamtime.start, moment)} to {_at(beamtime.end, moment)}"
+        for beamtime in active
+    )
+    *others, last = sorted(active, key=lambda b: b.end)
+    wait = f"press again after {_at(others[-1].end, moment)}, when only {last.id} is left, or "
+    return SeveralOnBeamError(
+        f"{len(active)} beamtimes are on beam at {_at(moment, moment)}: {names}",
+        advice=f"{_STAYS}; {wait if others[-1].end < last.end else ''}have the schedule corrected",
+    )
+
+
+def _no_cycle(cycles: Sequence[Cycle], coming: Sequence[Beamtime], moment: datetime) -> NoCycleError:
+    before = [cycle for cycle in cycles if cycle.end <= moment]
+    after = [cycle for cycle in cycles if moment < cycle.start]
+    notes: list[str] = []
+    if before:
+        last = max(before, key=lambda c: c.end)
+        notes.append(f"{last.name} ended {_at(last.end, moment)}")
+    if after:
+        following = min(after, key=lambda c: c.start)
+        notes.append(f"{following.name} begins {_at(following.start, moment)}")
+    if coming:
+        notes.append(_next(coming, moment))
+    return NoCycleError(
+        "; ".join([f"{_at(moment, moment)} lies in no run cycle of the facility", *notes]),
+        advice=f"{_STAYS}; if there is beam, name the cycle to look in by schedule.cycle",
+    )
+
+
+def _next(coming: Sequence[Beamtime], moment: datetime) -> str:
+    return f"next is {_name(coming[0])}, from {_at(coming[0].start, moment)}" if coming else ""
+
+
+def _name(beamtime: Beamtime) -> str:
+    pi = next((person.full_name for person in beamtime.people if person.is_pi), "no PI")
+    return f"{beamtime.id} (proposal {beamtime.proposal or 'without a number'}, {pi})"
+
+
+def _at(time: datetime, moment: datetime) -> str:
+    """A time as the people at the beamline read it, in the zone of `moment`."""
+    return f"{time.astimezone(moment.tzinfo):%a %Y-%m-%d %H:%M}"
