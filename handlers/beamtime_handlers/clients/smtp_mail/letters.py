@@ -1,0 +1,179 @@
+"""The words of a letter: a site's templates, or ours, filled by Jinja2."""
+
+import hashlib
+import traceback
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any, Self, TypeVar
+from urllib.parse import quote
+
+import jinja2
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+from beamtime_ioc.errors import SiteFileError
+from beamtime_ioc.model import Experiment, Person, Place, Site, one_line
+
+DEFAULT = Path(__file__).parents[2] / "templates" / "beamtime-begins"
+LONGEST_SUBJECT = 300
+T = TypeVar("T", Person, Experiment)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LetterPlace:
+    """A place as a template sees it."""
+
+    name: str
+    path: str
+
+
+def letter_fields(
+    experiment: Experiment, person: Person, places: Sequence[Place], site: Site, **texts: str
+) -> dict[str, Any]:
+    """What a template may say; no text in it has a line break or a control character.
+
+    Parameters
+    ----------
+    texts
+        Of the site file, such as `contact` and `retention`.
+    """
+    people = tuple(_folded(one) for one in experiment.people)
+    shown = replace(_folded(experiment), people=people)
+    return {
+        "experiment": shown,
+        "person": _folded(person),
+        "pi": shown.pi,
+        "places": [LetterPlace(name=p.name, path=str(p.path_for(experiment))) for p in places],
+        "beamline": site.beamline,
+        "start": experiment.start.astimezone(site.zone),
+        "end": experiment.end.astimezone(site.zone),
+        **texts,
+    }
+
+
+def _folded(thing: T) -> T:
+    texts = {field.name: getattr(thing, field.name) for field in fields(thing)}
+    return replace(thing, **{name: one_line(text) for name, text in texts.items() if isinstance(text, str)})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Words:
+    """One letter, rendered."""
+
+    subject: str
+    text: str
+    html: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class LetterTemplate:
+    """Three files beside each other: `NAME.subject`, `NAME.txt` and, if it is there, `NAME.html`."""
+
+    subject: jinja2.Template
+    text: jinja2.Template
+    html: jinja2.Template | None
+    version: str
+    """Changes with each of the texts."""
+
+    @classmethod
+    def read(cls, path: Path | None) -> Self:
+        """Read and compile; None takes the letter that comes with the program.
+
+        Raises
+        ------
+        SiteFileError
+            A file is missing, or no template.
+        """
+        subject, text, html = (_source(path or DEFAULT, ending) for ending in ("subject", "txt", "html"))
+        for file, source in (subject, text):
+            if source is None:
+                raise SiteFileError(file, 0, "the file of the letter is missing")
+        parts = (subject, text, html)
+        environment = _environment({str(file): source for file, source in parts if source is not None})
+        return cls(
+            subject=_compiled(environment, subject[0]),
+            text=_compiled(environment, text[0]),
+            html=None if html[1] is None else _compiled(environment, html[0]),
+            version=hashlib.sha256("\0".join(source or "" for _, source in parts).encode()).hexdigest()[:16],
+        )
+
+    def render(self, values: Mapping[str, Any]) -> Words:
+        """Fill the templates.
+
+        Raises
+        ------
+        SiteFileError
+            An unknown field, or a template that cannot be filled; names the file and the line.
+        """
+        return Words(
+            subject=one_line(_filled(self.subject, values), LONGEST_SUBJECT),
+            text=_filled(self.text, values).strip() + "\n",
+            html=_filled(self.html, values).strip() + "\n" if self.html else "",
+        )
+
+
+def render_line(setting: str, source: str, values: Mapping[str, Any]) -> str:
+    """Fill a template that is one value of the site file, such as `mail.data_link`."""
+    environment = _environment({setting: source})
+    return one_line(_filled(_compiled(environment, Path(setting)), values))
+
+
+def _source(path: Path, ending: str) -> tuple[Path, str | None]:
+    file = path.parent / f"{path.name}.{ending}"  # the name may hold dots: `with_suffix` would cut there
+    try:
+        return file, file.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return file, None
+    except (OSError, UnicodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
+        raise SiteFileError(file, 0, f"the letter cannot be read: {reason}") from error
+
+
+def _environment(sources: Mapping[str, str]) -> jinja2.Environment:
+    environment = ImmutableSandboxedEnvironment(
+        undefined=jinja2.StrictUndefined,
+        autoescape=_is_html,
+        loader=jinja2.FunctionLoader(
+            lambda name: (sources[name], name, lambda: True) if name in sources else None
+        ),
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters["quoted"] = _quoted  # pyright: ignore[reportUnknownMemberType]
+    return environment
+
+
+def _is_html(name: str | None) -> bool:
+    return name is not None and name.endswith(".html")
+
+
+def _quoted(text: object) -> str:
+    """For a part of a web address: also slashes are written as %2F."""
+    return quote(str(text), safe="")
+
+
+def _compiled(environment: jinja2.Environment, file: Path) -> jinja2.Template:
+    try:
+        return environment.get_template(str(file))
+    except jinja2.TemplateSyntaxError as error:
+        raise SiteFileError(file, error.lineno, f"not a template: {error.message}") from error
+
+
+def _filled(template: jinja2.Template, values: Mapping[str, Any]) -> str:
+    try:
+        return template.render(values)
+    except (
+        jinja2.TemplateError,
+        TypeError,
+        ValueError,
+        ArithmeticError,
+        LookupError,
+        AttributeError,
+    ) as error:
+        name = template.filename or ""
+        lines = [
+            frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == name
+        ]
+        text = f"the letter cannot be written: {error}; its fields are {', '.join(sorted(values))}"
+        raise SiteFileError(name, (lines[-1] if lines else 0) or 0, text) from error

@@ -1,0 +1,88 @@
+"""Who of an experiment can get a letter, and why somebody cannot."""
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from beamtime_ioc.model import Person
+
+# What may stand in an address without quotes; quoted local parts are not used by people.
+LOCAL = re.compile(r"[^\s\x00-\x1f\x7f@<>()\[\],;:\\\"]{1,64}")
+LABEL = re.compile(r"[^\W_](?:[\w-]{0,61}[^\W_])?")
+NO_ADDRESS = ("", "none", "null", "n/a", "-")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Address:
+    """An address of the form `local@domain`."""
+
+    local: str
+    domain: str
+    """In ASCII letters: what stands in a message and in the talk with a relay."""
+
+    @property
+    def text(self) -> str:
+        return f"{self.local}@{self.domain}"
+
+    @property
+    def needs_utf8(self) -> bool:
+        """Whether a relay must know SMTPUTF8 for it."""
+        return not self.local.isascii()
+
+    @classmethod
+    def parse(cls, text: str) -> "Address | None":
+        """Read one address; None if it is not of the usual form."""
+        local, at, domain = text.strip().rpartition("@")
+        if not at or not LOCAL.fullmatch(local) or local.startswith(".") or local.endswith("."):
+            return None
+        if ".." in local or not all(LABEL.fullmatch(label) for label in domain.split(".")):
+            return None
+        try:
+            return cls(local=local, domain=domain.encode("idna").decode("ascii"))
+        except UnicodeError:
+            return None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipients:
+    """Everybody of an experiment, parted into who gets a letter and who does not."""
+
+    chosen: tuple[tuple[Person, str], ...]
+    """Each with the address as the schedule gives it."""
+    left_out: tuple[tuple[Person, str], ...]
+    """Each with the reason."""
+
+
+def choose(people: Iterable[Person], allow: Sequence[str]) -> Recipients:
+    """Everybody with a usable address, each address once in any case of letters.
+
+    Parameters
+    ----------
+    allow
+        Domains, in small letters, with those below them; empty allows all.
+    """
+    chosen: dict[str, tuple[Person, str]] = {}
+    left_out: list[tuple[Person, str]] = []
+    for person in people:
+        text = person.email.strip()
+        reason = _reason_against(text, allow)
+        first = chosen.get(text.lower())
+        if reason:
+            left_out.append((person, reason))
+        elif first is None:
+            chosen[text.lower()] = (person, text)
+        elif first[0].full_name != person.full_name:
+            left_out.append((person, f"has the same address as {first[0].full_name}, who gets one letter"))
+    return Recipients(chosen=tuple(chosen.values()), left_out=tuple(left_out))
+
+
+def _reason_against(text: str, allow: Sequence[str]) -> str:
+    if text.lower() in NO_ADDRESS:
+        return "has no e-mail address"
+    address = Address.parse(text)
+    if address is None:
+        return f"{text!r} is not an e-mail address"
+    domain = address.domain.lower()
+    if allow and not any(domain == one or domain.endswith(f".{one}") for one in allow):
+        return f"{text} is not in a domain of `mail.allow`"
+    return ""

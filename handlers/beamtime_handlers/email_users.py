@@ -1,0 +1,97 @@
+"""EmailUsers: one letter to each person of the experiment."""
+
+from collections.abc import Sequence
+from functools import partial
+from pathlib import PurePath
+from typing import Any
+
+from beamtime_ioc.action import Effect, Run, action
+from beamtime_ioc.errors import BeamtimeError
+from beamtime_ioc.model import Experiment, Json, from_json, to_json
+from beamtime_ioc.ports import Mail, Mailing
+
+
+@action("email-users", resource="mail")
+def email_users(run: Run, experiment: Experiment, *, unless_off: bool = False) -> dict[str, Json]:
+    """Send each person of the experiment the letter that says where the data are.
+
+    Parameters
+    ----------
+    unless_off
+        Mail that is switched off is then no failure.
+
+    Returns
+    -------
+    dict
+        How many letters are `accepted`, `failed`, `unsure` and `left_out`, and the `mode` of the mail.
+    """
+    mail = run.service(Mail)
+    # The letters are remembered: a template that changes during a crash must not make another letter of one.
+    composed = run.step("letters", lambda: to_json(mail.compose(experiment, run.site.places, run.id)))
+    mailing = from_json(Mailing, composed)
+    if mailing.mode == "off":
+        _refuse_or_hold(run, unless_off)
+    for person, reason in mailing.left_out:
+        run.hold(f"letter to {person.full_name}", reason)
+    if not mailing.letters and mailing.mode != "off":
+        raise _nobody(experiment)
+    found = run.effects(
+        [
+            Effect(
+                f"letter to {letter.to}",
+                look=partial(mail.find, letter),
+                make=partial(mail.send, letter),
+                verify=partial(mail.sent, letter),
+            )
+            for letter in mailing.letters
+        ],
+        at_once=1,
+        optional=True,
+    )
+    accepted: list[dict[str, Any]] = [row for row in found if row]
+    failed = sum(row is None for row in found)
+    if mailing.letters:
+        run.progress(1, _summary(mailing, accepted))
+    return {
+        "mode": mailing.mode,
+        "accepted": len(accepted),
+        "failed": failed,
+        "unsure": len(found) - len(accepted) - failed,
+        "left_out": len(mailing.left_out),
+    }
+
+
+def _refuse_or_hold(run: Run, unless_off: bool) -> None:
+    if not unless_off:
+        raise BeamtimeError("mail is off", advice="write another `mail.mode` into the site file")
+    run.hold("letters", "mail is off")
+
+
+def _nobody(experiment: Experiment) -> BeamtimeError:
+    count = len(experiment.people)
+    if not count:
+        return BeamtimeError(
+            f"nobody is on {experiment.name}, so there is nobody to write to",
+            advice="see whether the schedule names its people; then press UpdateUserInfo, then EmailUsers",
+        )
+    who = "the only person" if count == 1 else f"none of the {count} people"
+    has = "has no address" if count == 1 else "has an address"
+    return BeamtimeError(
+        f"{who} on {experiment.name} {has} that can be used",
+        advice="see the held lines for why; write the PI's address into UserEmail, then press EmailUsers",
+    )
+
+
+def _summary(mailing: Mailing, accepted: Sequence[dict[str, Any]]) -> str:
+    """What is true now: who has a letter, whenever it was sent."""
+    count = len(accepted)
+    letters = f"{count} letter{'' if count == 1 else 's'}"
+    without = f"; {len(mailing.left_out)} left out" if mailing.left_out else ""
+    match mailing.mode:
+        case "dry-run":
+            where = f" to {PurePath(accepted[0]['file']).parent}" if accepted else ""
+            return f"dry run: {letters} written{where}, nobody was mailed{without}"
+        case "test":
+            return f"test: {letters} to {mailing.letters[0].to} accepted by the relay, no user was mailed"
+        case _:
+            return f"{letters} accepted by the relay{without}"
