@@ -110,7 +110,7 @@ class NoAnswerError(BeamtimeError):
     def __init__(self, name: str, waited_s: float) -> None:
         super().__init__(
             f"{name} did not answer within {waited_s:g} s",
-            advice="check that the IOC runs, the prefix and EPICS_PVA_ADDR_LIST, or name the site file (--site)",
+            advice="check the prefix, that the IOC runs, and EPICS_PVA_ADDR_LIST; or use --site",
         )
 
 

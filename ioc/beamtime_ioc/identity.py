@@ -1,0 +1,118 @@
+"""The identity records: views on the current experiment, and what a put to one of them means."""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from dataclasses import fields
+from datetime import UTC, datetime, timedelta
+
+from beamtime_ioc.board import QUIET, UNDEFINED, Alarm, Board, Cell, Severity, Status, Value, fit
+from beamtime_ioc.engine.engine import new_run_id
+from beamtime_ioc.errors import BadValueError, BusyError
+from beamtime_ioc.model import Beamtime, Experiment, Person, Site, Who
+from beamtime_ioc.ports import Identity
+from beamtime_ioc.runner import Runner
+
+log = logging.getLogger(__name__)
+
+EDITABLE = frozenset(
+    ["pi.first_name", "pi.last_name", "pi.institution", "pi.badge", "pi.email", "title", "esaf_doi"]
+)
+CHOSEN = frozenset(["proposal", "name", "year_month", "esaf"])
+
+
+def _times(moment: datetime) -> str:
+    return moment.isoformat(timespec="seconds")
+
+
+def _pi(name: str) -> Callable[[Experiment], Value]:
+    return lambda experiment: getattr(experiment.pi, name)
+
+
+FIELDS: dict[str, Callable[[Experiment], Value]] = {
+    **{f"pi.{field.name}": _pi(field.name) for field in fields(Person) if field.type in ("str", str)},
+    "key": lambda e: e.key,
+    "name": lambda e: e.name,
+    "year_month": lambda e: e.year_month,
+    "proposal": lambda e: e.proposal,
+    "title": lambda e: e.title,
+    "esaf": lambda e: e.esaf,
+    "esaf_doi": lambda e: e.esaf_doi,
+    "cycle": lambda e: e.cycle,
+    "beamline": lambda e: e.beamline,
+    "source": lambda e: e.source,
+    "start": lambda e: _times(e.start),
+    "end": lambda e: _times(e.end),
+    "people.count": lambda e: len(e.people),
+}
+LOOKED_UP = "looked_up"
+
+
+class IdentityRecords:
+    """Keeps the records like the row, and the row like what a person types."""
+
+    def __init__(self, board: Board, identity: Identity, site: Site, runner: Runner) -> None:
+        self.board, self.identity, self.site, self.runner = board, identity, site, runner
+        self.cells: dict[str, list[Cell]] = {}
+        for cell in board.cells.values():
+            path = cell.record.field
+            if path is None:
+                continue
+            self.cells.setdefault(path, []).append(cell)
+            cell.hook = self._put
+            cell.set(cell.value, UNDEFINED)
+        self._lock = asyncio.Lock()
+
+    def show(self, experiment: Experiment | None, looked_up: datetime | None) -> None:
+        """Let the records say what the row says; what is unchanged is not posted again."""
+        values: dict[str, Value] = {}
+        if experiment is not None:
+            values = {path: read(experiment) for path, read in FIELDS.items()}
+        if looked_up is not None:
+            values[LOOKED_UP] = _times(looked_up.astimezone(self.site.zone))
+        for path, cells in self.cells.items():
+            for cell in cells:
+                if path in values:
+                    self._show(cell, values[path])
+
+    def _show(self, cell: Cell, value: Value) -> None:
+        alarm, fitting = QUIET, value
+        if isinstance(value, str):
+            fitting = fit(value, cell.record.nelm)
+            if fitting != value:
+                alarm = Alarm(Severity.MINOR, Status.STATE, f"cut to {cell.record.nelm} bytes")
+        if cell.value != fitting or cell.reading.alarm == UNDEFINED:
+            cell.set(fitting, alarm)
+
+    async def refresh(self) -> None:
+        """Read the row again and show it."""
+        self.show(*await asyncio.to_thread(lambda: (self.identity.current(), self.identity.looked_up())))
+
+    async def _put(self, cell: Cell, value: Value, who: Who) -> None:
+        path = cell.record.field or ""
+        if path not in EDITABLE:
+            how = "press UpdateUserInfo" if path in CHOSEN else "it follows from the experiment"
+            raise BadValueError(
+                f"{cell.record.suffix} is not typed in", advice=f"{how}; other fields can be corrected"
+            )
+        async with self._lock:
+            busy = next((run for run in self.runner.active.values() if run.action.exclusive), None)
+            if busy is not None:
+                raise BusyError(
+                    f"not while {busy.action.name} runs", advice="wait for its end, then type it again"
+                )
+            await asyncio.to_thread(self._edit, path, str(value))
+            log.info("%s set to %r by %s", cell.name, value, who)
+            await self.refresh()
+
+    def _edit(self, path: str, text: str) -> None:
+        current = self.identity.current() or self._blank()
+        if FIELDS[path](current) != text:
+            self.identity.adopt(current.edit(path, text))
+
+    def _blank(self) -> Experiment:
+        """An experiment that no schedule knows, from now on for a day."""
+        now = datetime.now(UTC)
+        return self.site.experiment(
+            Beamtime(source="manual", id=new_run_id(), start=now, end=now + timedelta(days=1))
+        )

@@ -1,0 +1,380 @@
+"""From a press to its end: exclusion, freeze, submit, progress, outcome."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Any
+
+from beamtime_ioc.action import Action, Progress
+from beamtime_ioc.board import QUIET, Alarm, Board, Cell, Ending, RunView, Severity, Status, Value, fit
+from beamtime_ioc.engine.engine import Engine, Order, Outcome, Workshop, new_run_id
+from beamtime_ioc.engine.plan import plan
+from beamtime_ioc.errors import (
+    BeamtimeError,
+    BusyError,
+    NoExperimentError,
+    NotReadyError,
+    RefusedError,
+    RunEndedError,
+)
+from beamtime_ioc.journal import RunRecord
+from beamtime_ioc.model import Experiment, Json, RunState, Who
+from beamtime_ioc.ports import Identity
+
+log = logging.getLogger(__name__)
+
+GOOD_ENDS = (RunState.DONE, RunState.PROBLEMS)
+REFUSAL_S = 5.0
+"""How long a refusal stays on the message record of a run that goes on."""
+
+STATE_INDEX = {state: index for index, state in enumerate(RunState)}
+
+
+class RunEnd:
+    """Awaited by whoever waits for a run: raises RunEndedError unless it ended well."""
+
+    def __init__(self) -> None:
+        self._event = asyncio.Event()
+        self._outcome: Outcome | None = None
+
+    def set(self, outcome: Outcome) -> None:
+        self._outcome = outcome
+        self._event.set()
+
+    async def _wait(self) -> None:
+        await self._event.wait()
+        assert self._outcome is not None
+        if self._outcome.state not in GOOD_ENDS:
+            raise RunEndedError(self._outcome.state, self._outcome.message)
+
+    def __await__(self) -> Generator[Any, None, None]:
+        return self._wait().__await__()
+
+
+@dataclass
+class ActiveRun:
+    """A run between its press and its end."""
+
+    id: str
+    action: Action
+    who: Who
+    pressed: float
+    end: RunEnd = field(default_factory=RunEnd)
+    state: RunState = RunState.QUEUED
+    progress: Progress = field(default_factory=Progress)
+
+
+class Runner:
+    """Binds the buttons to the engine, and the engine's news to the board. Lives in the event loop."""
+
+    def __init__(self, board: Board, workshop: Workshop, identity: Identity) -> None:
+        self.board, self.workshop, self.identity = board, workshop, identity
+        self.rows = {row.action: row for row in board.records.actions()}
+        self.active: dict[str, ActiveRun] = {}
+        self.engine: Engine | None = None
+        self.why_not_ready = "the IOC starts"
+        self._planning: set[str] = set()
+        self._refusals: dict[str, float] = {}
+        self._plans = ThreadPoolExecutor(4, thread_name_prefix="plan")
+        self._loop = asyncio.get_running_loop()
+        for action, row in self.rows.items():
+            board.cells[row.button.name].hook = self._button(self.press, action)
+            for part, do in (("preview", self.preview), ("abort", self.abort)):
+                if part in row.parts:  # a site's own row may have fewer
+                    board.cells[row.parts[part].name].hook = self._button(do, action)
+
+    def _button(
+        self, do: Callable[[str, Who], Awaitable[Ending | None]], action: str
+    ) -> Callable[[Cell, Value, Who], Awaitable[Ending | None]]:
+        async def hook(_cell: Cell, value: Value, who: Who) -> Ending | None:
+            return await do(action, who) if value else None  # a screen writes 0 on release
+
+        return hook
+
+    # -- what clients ask -------------------------------------------------------------------
+
+    async def press(self, name: str, who: Who, arguments: Mapping[str, Json] | None = None) -> Ending:
+        """Write a run down and begin it.
+
+        Raises
+        ------
+        BusyError, NotReadyError, NoExperimentError
+            Refused; the reason stands on the message record too.
+        """
+        action = self.workshop.actions[name]
+        run = ActiveRun(id=new_run_id(), action=action, who=who, pressed=time.time())
+        try:
+            self._require_free(action)
+            self.active[run.id] = run  # from here on others are refused
+            try:
+                experiment = await self._freeze(action)
+                order = Order(
+                    id=run.id,
+                    action=name,
+                    resource=action.resource,
+                    who=who,
+                    experiment=experiment,
+                    arguments=dict(arguments or {}),
+                )
+                await self._written(order)
+            except BaseException:
+                del self.active[run.id]
+                self._count()
+                raise
+        except RefusedError as error:
+            self._refused(name, who, error)
+            raise
+        log.info("run %s %s: pressed by %s", run.id, name, who)
+        if run.state is RunState.QUEUED:
+            self._show(run)
+        return run.end
+
+    def _require_free(self, action: Action) -> None:
+        if self.engine is None:
+            raise NotReadyError(
+                f"not now: {self.why_not_ready}", advice="press again when EngineState is Running"
+            )
+        for run in self.active.values():
+            same = run.action.name == action.name
+            if same or action.exclusive or run.action.exclusive:
+                button = self.rows[run.action.name].button.suffix
+                since = datetime.fromtimestamp(run.pressed, self.workshop.site.zone)
+                raise BusyError(
+                    f"{button} runs since {since:%H:%M:%S}, pressed by {run.who}",
+                    advice="wait for its end" if same else f"wait for its end, or press {button}Abort",
+                )
+
+    async def _freeze(self, action: Action) -> Experiment | None:
+        experiment = await asyncio.to_thread(self.identity.current)
+        if experiment is None and action.needs_experiment:
+            error = NoExperimentError()
+            raise RefusedError(error.sentence, advice=error.advice)
+        return experiment
+
+    async def _written(self, order: Order) -> None:
+        assert self.engine is not None
+        try:
+            await self.engine.submit(order)
+        except Exception as error:  # whatever the engine's database says: nothing was begun
+            log.exception("run %s %s: cannot be written down", order.id, order.action)
+            raise RefusedError(
+                f"the press cannot be written down ({type(error).__name__})",
+                advice="see the log; check the disk",
+            ) from error
+
+    def _refused(self, name: str, who: Who, error: RefusedError) -> None:
+        log.info("%s by %s refused: %s", name, who, error)
+        message = self._part(name, "message")
+        if message is not None:
+            text = fit(f"refused: {error}", message.record.nelm)
+            self._refusals[name] = time.monotonic() + REFUSAL_S
+            message.set(text, Alarm(Severity.MINOR, Status.STATE, text))
+
+    def _part(self, name: str, part: str) -> Cell | None:
+        record = self.rows[name].parts.get(part)
+        return self.board.cells[record.name] if record else None
+
+    async def preview(self, name: str, who: Who) -> Ending:
+        """Look what a press would do, and write it to the plan record."""
+        row, end = self.rows[name], RunEnd()
+        button = self.board.cells[row.parts["preview"].name]
+        try:
+            if name in self._planning:
+                raise BusyError(f"the preview of {row.button.suffix} runs", advice="wait for its end")
+            if self.engine is None:
+                raise NotReadyError(
+                    f"not now: {self.why_not_ready}", advice="wait until EngineState is Running"
+                )
+        except RefusedError as error:
+            self._refused(name, who, error)
+            raise
+        self._planning.add(name)
+        button.set(1)
+        task = asyncio.create_task(self._plan(name, who, end), name=f"preview {name}")
+        task.add_done_callback(lambda _: (self._planning.discard(name), button.set(0)))
+        return end
+
+    async def _plan(self, name: str, who: Who, end: RunEnd) -> None:
+        action = self.workshop.actions[name]
+        try:
+            experiment = await self._freeze(action)
+            order = Order(id="preview", action=name, resource=action.resource, who=who, experiment=experiment)
+            text = await self._loop.run_in_executor(self._plans, plan, order, self.workshop)
+        except BeamtimeError as error:
+            text = f"would be refused: {error}"
+        cell = self._part(name, "plan")
+        if cell is not None:
+            cell.set(fit(text, cell.record.nelm))
+        end.set(Outcome(state=RunState.DONE))
+
+    async def abort(self, name: str, who: Who) -> None:
+        """Ask the action's run to end at its next step; does nothing if there is none."""
+        run = next((run for run in self.active.values() if run.action.name == name), None)
+        if run is None or self.engine is None:
+            return
+        log.info("run %s %s: abort asked by %s", run.id, name, who)
+        if run.state is RunState.RUNNING:
+            run.state = RunState.ABORTING
+            self._show(run)
+        await self.engine.cancel(run.id)
+
+    # -- what the engine tells, from its threads --------------------------------------------
+
+    def on_state(self, run_id: str, state: RunState) -> None:
+        self._loop.call_soon_threadsafe(self._on_state, run_id, state)
+
+    def on_progress(self, run_id: str, progress: Progress) -> None:
+        self._loop.call_soon_threadsafe(self._on_progress, run_id, progress)
+
+    def on_end(self, run_id: str, outcome: Outcome) -> None:
+        self._loop.call_soon_threadsafe(self._on_end, run_id, outcome)
+
+    def _on_state(self, run_id: str, state: RunState) -> None:
+        run = self.active.get(run_id)
+        if run is not None and run.state is not RunState.ABORTING:
+            run.state = state
+            self._show(run)
+
+    def _on_progress(self, run_id: str, progress: Progress) -> None:
+        run = self.active.get(run_id)
+        if run is not None:
+            run.progress = progress
+            self._show(run)
+
+    def _on_end(self, run_id: str, outcome: Outcome) -> None:
+        run = self.active.pop(run_id, None)
+        if run is None:
+            return
+        seconds = time.time() - run.pressed
+        log.info(
+            "run %s %s: %s after %.1f s: %s", run_id, run.action.name, outcome.state, seconds, outcome.message
+        )
+        percent = 100.0 if outcome.state is RunState.DONE else 100 * run.progress.fraction
+        self._post(
+            replace(
+                self._view(run),
+                state=outcome.state,
+                percent=percent,
+                step="",
+                message=outcome.message,
+                advice=outcome.advice,
+                remaining_s=0.0,
+            ),
+            _alarm(outcome.state, outcome.message),
+            at_once=True,
+        )
+        self._count()
+        run.end.set(outcome)
+
+    # -- what is shown ----------------------------------------------------------------------
+
+    def restore(self, opened: Sequence[RunRecord], last: Mapping[str, RunRecord]) -> None:
+        """Show how things stood: open runs are busy again, the others show how they ended."""
+        for record in last.values():
+            if record.action in self.rows and record.state.ended:
+                view = RunView(
+                    action=record.action,
+                    state=record.state,
+                    percent=100.0 if record.state is RunState.DONE else 0.0,
+                    message=record.message,
+                    advice=record.advice,
+                    run_id=record.id,
+                    started_by=str(record.who),
+                    started=record.pressed.timestamp(),
+                    elapsed_s=record.seconds,
+                    remaining_s=0.0,
+                )
+                self._post(view, _alarm(record.state, record.message), at_once=True)
+        for record in opened:
+            if record.action in self.workshop.actions and record.action in self.rows:
+                run = ActiveRun(
+                    id=record.id,
+                    action=self.workshop.actions[record.action],
+                    who=record.who,
+                    pressed=record.pressed.timestamp(),
+                    state=record.state,
+                )
+                self.active[run.id] = run
+                self._show(run)
+
+    def tick(self) -> None:
+        """Let the clocks of the active runs go on; called once a second."""
+        for run in self.active.values():
+            self._show(run)
+
+    def _view(self, run: ActiveRun) -> RunView:
+        elapsed, fraction = time.time() - run.pressed, run.progress.fraction
+        current = next((line.name for line in reversed(run.progress.steps) if line.state == "running"), "")
+        return RunView(
+            action=run.action.name,
+            state=run.state,
+            percent=100 * fraction,
+            step=current,
+            message=run.progress.text or f"{run.state.lower()}, pressed by {run.who}",
+            run_id=run.id,
+            started_by=str(run.who),
+            started=run.pressed,
+            elapsed_s=elapsed,
+            remaining_s=elapsed * (1 - fraction) / fraction if fraction else float("nan"),
+            steps=run.progress.steps,
+        )
+
+    def _show(self, run: ActiveRun) -> None:
+        previous = self.board.progress[run.action.name].value
+        changed = previous.run_id != run.id or previous.state is not run.state
+        self._post(self._view(run), _alarm(run.state, f"{run.state}, pressed by {run.who}"), at_once=changed)
+        self._count()
+
+    def _count(self) -> None:
+        record = self.board.records.engine_reports().get("queued")
+        queue = self.board.cells[record.name] if record else None
+        waiting = sum(run.state is RunState.QUEUED for run in self.active.values())
+        if queue is not None and queue.value != waiting:
+            queue.set(waiting)
+
+    def _post(self, view: RunView, alarm: Alarm, *, at_once: bool) -> None:
+        row = self.rows[view.action]
+        values: dict[str, Value] = {
+            "state": STATE_INDEX[view.state],
+            "percent": view.percent,
+            "step": view.step,
+            "message": view.message,
+            "advice": view.advice,
+            "elapsed": view.elapsed_s,
+            "started-by": view.started_by,
+            "run-id": view.run_id,
+        }
+        for part, value in values.items():
+            cell = self._part(view.action, part)
+            if cell is None or (part == "message" and self._refusal_is_shown(view)):
+                continue
+            fitting = fit(value, cell.record.nelm) if isinstance(value, str) else value
+            if fitting == cell.value and part not in ("state", "message"):
+                continue
+            (cell.set if at_once else cell.set_soon)(
+                fitting, alarm if part in ("state", "message") else QUIET
+            )
+        progress = self.board.progress[view.action]
+        (progress.set if at_once else progress.set_soon)(view, alarm)
+        button = self.board.cells[row.button.name]
+        busy = 0 if view.state.ended else 1
+        if button.value != busy or button.reading.alarm != alarm:
+            button.set(busy, alarm)
+
+    def _refusal_is_shown(self, view: RunView) -> bool:
+        return not view.state.ended and self._refusals.get(view.action, 0) > time.monotonic()
+
+    def close(self) -> None:
+        self._plans.shutdown(wait=False, cancel_futures=True)
+
+
+def _alarm(state: RunState, message: str) -> Alarm:
+    if state in (RunState.FAILED, RunState.UNSURE, RunState.STUCK):
+        return Alarm(Severity.MAJOR, Status.STATE, message)
+    if state in (RunState.DONE, RunState.IDLE):
+        return QUIET
+    return Alarm(Severity.MINOR, Status.STATE, message)

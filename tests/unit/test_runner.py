@@ -1,0 +1,447 @@
+"""From a press to its end, on a board without wires."""
+
+import asyncio
+import itertools
+import threading
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from beamtime_ioc.action import Action, Run, action
+from beamtime_ioc.board import Board, Severity
+from beamtime_ioc.engine.engine import Workshop
+from beamtime_ioc.engine.inline import InlineEngine
+from beamtime_ioc.errors import BusyError, NotReadyError, RefusedError, RunEndedError
+from beamtime_ioc.identity import IdentityRecords
+from beamtime_ioc.journal import RunRecord
+from beamtime_ioc.model import Experiment, Person, RunState, Who
+from beamtime_ioc.records import db_dir, load_records
+from beamtime_ioc.runner import Runner
+from beamtime_ioc.testing import MemoryIdentity
+from beamtime_ioc.testing.run import TEST_SITE
+
+OPERATOR = Who(via="ca", user="operator", peer="127.0.0.1", claim="console")
+START = datetime(2026, 11, 20, 8, tzinfo=UTC)
+EXPERIMENT = Experiment(
+    key="aps:300011",
+    name="2026-11-OBrien-9100001",
+    start=START,
+    end=START + timedelta(days=3),
+    proposal="9100001",
+    people=(Person(first_name="Ren", last_name="O'Brien", email="ren@example.org", is_pi=True),),
+)
+NAMES = ("update-user-info", "create-directories", "email-users", "begin-beamtime")
+EXCLUSIVE = ("update-user-info", "begin-beamtime")
+DEADLINE_S = 5
+
+
+class OpenGate:
+    def require(self, group: str, who: Who) -> None: ...
+
+    def may_write_from_somewhere(self, group: str, user: str) -> bool:
+        return True
+
+
+@dataclass
+class House:
+    board: Board
+    runner: Runner
+    identity: MemoryIdentity
+    records: IdentityRecords
+
+    def value(self, suffix: str) -> object:
+        return self.board.cell(suffix).value
+
+    async def until(self, condition: Callable[[], object]) -> None:
+        async def wait() -> None:
+            while not condition():
+                await asyncio.sleep(0.005)
+
+        await asyncio.wait_for(wait(), DEADLINE_S)
+
+
+@asynccontextmanager
+async def house(bodies: dict[str, Callable[[Run], object]], *, ready: bool = True) -> AsyncIterator[House]:
+    def make(name: str) -> Action:
+        def handler(run: Run, experiment: Experiment | None) -> object:
+            return bodies.get(name, lambda _: None)(run)
+
+        resource = {"create-directories": "places", "email-users": "mail"}.get(name, "identity")
+        exclusive = name in EXCLUSIVE
+        return action(name, resource=resource, exclusive=exclusive, needs_experiment=not exclusive)(handler)
+
+    records = load_records([db_dir() / "beamtime.substitutions"], prefix="99bm:Beamtime:")
+    board = Board(records, OpenGate())
+    identity = MemoryIdentity(EXPERIMENT)
+    workshop = Workshop(actions={name: make(name) for name in NAMES}, services={}, site=TEST_SITE)
+    runner = Runner(board, workshop, identity)
+    shown = IdentityRecords(board, identity, TEST_SITE, runner)
+    engine = InlineEngine(workshop)
+    engine.start(runner)
+    if ready:
+        runner.engine = engine
+    yield House(board, runner, identity, shown)
+    engine.stop(DEADLINE_S)
+    runner.close()
+
+
+def run(test: Callable[[], Awaitable[None]]) -> None:
+    asyncio.run(asyncio.wait_for(test(), 20))  # type: ignore[arg-type]
+
+
+def test_a_press_is_busy_until_its_run_has_ended_and_then_says_how() -> None:
+    async def test() -> None:
+        go = threading.Event()
+
+        def body(run: Run) -> None:
+            run.progress(0.5, "half way")
+            go.wait(DEADLINE_S)
+            run.progress(1, "all stands")
+
+        async with house({"create-directories": body}) as h:
+            end = await h.board.cell("CreateDirectories").put(1, OPERATOR)
+            assert end is not None
+            await h.until(lambda: h.value("CreateDirectoriesMessage") == "half way")
+            busy = [
+                h.value("CreateDirectories"),
+                h.value("CreateDirectoriesState"),
+                h.value("CreateDirectoriesPercent"),
+            ]
+            severity = h.board.cell("CreateDirectories").reading.alarm.severity
+            go.set()
+            await end
+
+            assert busy == [1, list(RunState).index(RunState.RUNNING), 50]
+            assert severity is Severity.MINOR
+            assert h.value("CreateDirectories") == 0
+            assert h.value("CreateDirectoriesState") == list(RunState).index(RunState.DONE)
+            assert h.value("CreateDirectoriesPercent") == 100
+            assert h.value("CreateDirectoriesMessage") == "all stands"
+            assert h.value("CreateDirectoriesStartedBy") == "operator from console (127.0.0.1) by ca"
+            assert h.board.cell("CreateDirectories").reading.alarm.severity is Severity.NO_ALARM
+            assert h.board.progress["create-directories"].value.state is RunState.DONE
+
+    run(test)
+
+
+def test_of_twenty_presses_at_once_one_runs_and_the_others_are_told_who_was_first() -> None:
+    async def test() -> None:
+        runs: list[int] = []
+        go = threading.Event()
+
+        def body(run: Run) -> None:
+            runs.append(1)
+            go.wait(DEADLINE_S)
+
+        async with house({"email-users": body}) as h:
+            puts = [h.board.cell("EmailUsers").put(1, OPERATOR) for _ in range(20)]
+            results = await asyncio.gather(*puts, return_exceptions=True)
+            refusals = [result for result in results if isinstance(result, BusyError)]
+            message = h.board.cell("EmailUsersMessage").reading
+            go.set()
+            for result in results:
+                if not isinstance(result, BaseException) and result is not None:
+                    await result
+
+            assert len(refusals) == 19
+            assert runs == [1]
+            assert "EmailUsers runs since" in str(refusals[0])
+            assert "pressed by operator" in str(refusals[0])
+            assert "refused" in str(message.value)
+            assert message.alarm.severity is Severity.MINOR
+
+    run(test)
+
+
+def test_what_changes_the_identity_and_everything_else_exclude_each_other() -> None:
+    async def test() -> None:
+        go = threading.Event()
+        bodies: dict[str, Callable[[Run], object]] = {
+            "email-users": lambda run: go.wait(DEADLINE_S),
+            "begin-beamtime": lambda run: go.wait(DEADLINE_S),
+        }
+        async with house(bodies) as h:
+            mail = await h.board.cell("EmailUsers").put(1, OPERATOR)
+            with pytest.raises(BusyError, match="EmailUsers runs since"):
+                await h.board.cell("BeginBeamtime").put(1, OPERATOR)
+            directories = await h.board.cell("CreateDirectories").put(
+                1, OPERATOR
+            )  # another resource: side by side
+            go.set()
+            assert mail is not None
+            assert directories is not None
+            await mail
+            await directories
+            go.clear()
+            begin = await h.board.cell("BeginBeamtime").put(1, OPERATOR)
+            with pytest.raises(BusyError, match="BeginBeamtime runs since"):
+                await h.board.cell("CreateDirectories").put(1, OPERATOR)
+            with pytest.raises(BusyError, match="not while begin-beamtime runs"):
+                await h.board.cell("UserEmail").put("new@example.org", OPERATOR)
+            go.set()
+            assert begin is not None
+            await begin
+
+            assert h.identity.current() == EXPERIMENT
+
+    run(test)
+
+
+def test_a_put_of_zero_does_nothing() -> None:
+    async def test() -> None:
+        runs: list[int] = []
+        async with house({"create-directories": lambda run: runs.append(1)}) as h:
+            for name in ("CreateDirectories", "CreateDirectoriesPreview", "CreateDirectoriesAbort"):
+                assert await h.board.cell(name).put(0, OPERATOR) is None
+
+            assert runs == []
+            assert h.value("CreateDirectoriesState") == 0
+
+    run(test)
+
+
+def test_a_failed_run_is_an_alarm_on_button_and_message_until_a_press_succeeds() -> None:
+    async def test() -> None:
+        fails = [True]
+
+        def body(run: Run) -> None:
+            if fails.pop():
+                raise RefusedError("ana1 does not answer", advice="start ana1, then press again")
+
+        async with house({"create-directories": body}) as h:
+            end = await h.board.cell("CreateDirectories").put(1, OPERATOR)
+            assert end is not None
+            with pytest.raises(RunEndedError, match="Failed: ana1 does not answer; start ana1"):
+                await end
+            failed = {
+                name: h.board.cell(name).reading for name in ("CreateDirectories", "CreateDirectoriesMessage")
+            }
+            advice = h.value("CreateDirectoriesAdvice")
+            fails.append(False)
+            again = await h.board.cell("CreateDirectories").put(1, OPERATOR)
+            assert again is not None
+            await again
+
+            assert [reading.alarm.severity for reading in failed.values()] == [Severity.MAJOR, Severity.MAJOR]
+            assert advice == "start ana1, then press again"
+            assert h.board.cell("CreateDirectories").reading.alarm.severity is Severity.NO_ALARM
+            assert h.board.cell("CreateDirectoriesMessage").reading.alarm.severity is Severity.NO_ALARM
+            assert h.value("CreateDirectoriesAdvice") == ""
+
+    run(test)
+
+
+def test_abort_ends_the_run_at_its_next_step() -> None:
+    async def test() -> None:
+        begun = threading.Event()
+
+        def body(run: Run) -> None:
+            begun.set()
+            run.sleep(60)
+
+        async with house({"email-users": body}) as h:
+            end = await h.board.cell("EmailUsers").put(1, OPERATOR)
+            assert end is not None
+            assert await asyncio.to_thread(begun.wait, DEADLINE_S)
+            await h.board.cell("EmailUsersAbort").put(1, OPERATOR)
+            with pytest.raises(RunEndedError, match="Aborted"):
+                await end
+
+            assert h.value("EmailUsersState") == list(RunState).index(RunState.ABORTED)
+            assert h.value("EmailUsersAbort") == 0
+
+    run(test)
+
+
+def test_a_press_before_the_engine_is_ready_is_refused_in_words() -> None:
+    async def test() -> None:
+        async with house({}, ready=False) as h:
+            with pytest.raises(NotReadyError, match="not now: the IOC starts"):
+                await h.board.cell("CreateDirectories").put(1, OPERATOR)
+
+            assert "refused: not now" in str(h.value("CreateDirectoriesMessage"))
+            assert h.value("CreateDirectories") == 0
+
+    run(test)
+
+
+def test_an_action_on_an_experiment_is_refused_while_there_is_none() -> None:
+    async def test() -> None:
+        async with house({}) as h:
+            h.identity.experiment = None
+            with pytest.raises(RefusedError, match="no current experiment; press UpdateUserInfo first"):
+                await h.board.cell("CreateDirectories").put(1, OPERATOR)
+            end = await h.board.cell("UpdateUserInfo").put(1, OPERATOR)
+            assert end is not None
+            await end
+
+    run(test)
+
+
+def test_the_experiment_is_frozen_at_the_press() -> None:
+    async def test() -> None:
+        go, seen = threading.Event(), list[Experiment | None]()
+
+        async with house({}) as h:
+
+            def handler(run: Run, experiment: Experiment | None) -> None:
+                go.wait(DEADLINE_S)
+                seen.append(experiment)
+
+            made = action("email-users", resource="mail")(handler)
+            h.runner.workshop.actions["email-users"] = made  # type: ignore[index]
+            end = await h.board.cell("EmailUsers").put(1, OPERATOR)
+            h.identity.experiment = EXPERIMENT.edit("title", "another title")
+            go.set()
+            assert end is not None
+            await end
+
+        assert seen == [EXPERIMENT]
+
+    run(test)
+
+
+def test_a_preview_writes_the_plan_and_leaves_the_state_alone() -> None:
+    async def test() -> None:
+        def body(run: Run) -> None:
+            run.effect("a thing", look=lambda: None, make=lambda: 1 / 0, verify=lambda: 1)
+
+        async with house({"create-directories": body}) as h:
+            end = await h.board.cell("CreateDirectoriesPreview").put(1, OPERATOR)
+            assert end is not None
+            await end
+            await h.until(lambda: h.value("CreateDirectoriesPreview") == 0)
+
+            assert h.value("CreateDirectoriesPlan") == "would make: a thing"
+            assert h.value("CreateDirectoriesState") == 0
+
+    run(test)
+
+
+def test_after_a_restart_open_runs_are_busy_and_ended_ones_say_how_they_ended() -> None:
+    async def test() -> None:
+        record = RunRecord(
+            id="01795169016276911618-a92167",
+            action="email-users",
+            state=RunState.RUNNING,
+            who=OPERATOR,
+            experiment=EXPERIMENT,
+            message="",
+            advice="",
+            pressed=START,
+            ended=None,
+        )
+        failed = RunRecord(
+            id="01795169016276911617-a92167",
+            action="create-directories",
+            state=RunState.FAILED,
+            who=OPERATOR,
+            experiment=EXPERIMENT,
+            message="ana1 is off",
+            advice="start it",
+            pressed=START,
+            ended=START + timedelta(seconds=5),
+        )
+        async with house({}) as h:
+            h.runner.restore([record], {"create-directories": failed})
+
+            assert (h.value("EmailUsers"), h.value("EmailUsersRunId")) == (1, record.id)
+            assert h.value("EmailUsersState") == list(RunState).index(RunState.RUNNING)
+            assert h.value("CreateDirectoriesMessage") == "ana1 is off"
+            assert h.value("CreateDirectoriesElapsed") == 5
+            assert h.board.cell("CreateDirectories").reading.alarm.severity is Severity.MAJOR
+            with pytest.raises(BusyError):
+                await h.board.cell("EmailUsers").put(1, OPERATOR)
+
+    run(test)
+
+
+def test_identity_records_are_unknown_until_there_is_an_experiment() -> None:
+    async def test() -> None:
+        async with house({}) as h:
+            before = h.board.cell("UserName").reading.alarm.severity
+            await h.records.refresh()
+
+            assert before is Severity.INVALID
+            assert h.value("UserName") == "Ren"
+            assert h.value("UserLastName") == "O'Brien"
+            assert h.value("ExperimentYearMonth") == "2026-11"
+            assert h.value("ProposalNumber") == "9100001"
+            assert h.board.cell("UserName").reading.alarm.severity is Severity.NO_ALARM
+
+    run(test)
+
+
+def test_a_typed_field_is_stored_as_an_edit_before_the_record_shows_it() -> None:
+    async def test() -> None:
+        async with house({}) as h:
+            await h.records.refresh()
+            await h.board.cell("UserEmail").put("new@example.org", OPERATOR)
+
+            current = h.identity.current()
+            assert current is not None
+            assert (current.pi.email, current.source, current.edited) == (
+                "new@example.org",
+                "manual",
+                ("pi.email",),
+            )
+            assert h.value("UserEmail") == "new@example.org"
+
+    run(test)
+
+
+@pytest.mark.parametrize("name", ["ProposalNumber", "ExperimentName", "ExperimentYearMonth", "ESAFNumber"])
+def test_what_identifies_the_experiment_is_not_typed_in(name: str) -> None:
+    async def test() -> None:
+        async with house({}) as h:
+            await h.records.refresh()
+            before = h.board.cell(name).reading
+            with pytest.raises(RefusedError, match=f"{name} is not typed in; press UpdateUserInfo"):
+                await h.board.cell(name).put("123", OPERATOR)
+
+            assert h.board.cell(name).reading == before
+            assert h.identity.current() == EXPERIMENT
+
+    run(test)
+
+
+def test_a_text_that_is_longer_than_its_record_is_cut_with_an_alarm() -> None:
+    async def test() -> None:
+        async with house({}) as h:
+            h.identity.experiment = EXPERIMENT.edit("title", "é" * 2000)
+            await h.records.refresh()
+            cell = h.board.cell("ProposalTitle")
+
+            assert len(str(cell.value).encode()) <= cell.record.nelm
+            assert str(cell.value).endswith(" ...")
+            assert cell.reading.alarm.severity is Severity.MINOR
+
+    run(test)
+
+
+def test_progress_is_posted_at_most_five_times_a_second_and_the_last_always() -> None:
+    async def test() -> None:
+        posts: list[float] = []
+
+        def body(run: Run) -> None:
+            for number in range(400):
+                run.progress(number / 400, f"file {number}")
+                threading.Event().wait(0.001)
+            run.progress(1, "400 files")
+
+        async with house({"create-directories": body}) as h:
+            cell = h.board.cell("CreateDirectoriesPercent")
+            cell.watchers.append(lambda reading: posts.append(reading.stamp))
+            end = await h.board.cell("CreateDirectories").put(1, OPERATOR)
+            assert end is not None
+            await end
+
+            assert cell.value == 100
+            gaps = [later - earlier for earlier, later in itertools.pairwise(posts)]
+            assert len(posts) >= 2
+            assert all(gap > 0.15 for gap in gaps)
+
+    run(test)
