@@ -3,6 +3,7 @@
 
 # What the tests need beyond Python, a line each: package:command  # why
 TEST_PACKAGES=(
+    openssl:openssl     # makes the certificates of the mail servers in the tests
 )
 # What `make test` needs as root besides.
 ROOT_PACKAGES=(

@@ -141,7 +141,8 @@ def test_orders_of_one_resource_run_one_after_another_in_order(bench: Callable[.
 def test_orders_of_different_resources_run_side_by_side(bench: Callable[..., Bench]) -> None:
     together = threading.Barrier(2, timeout=DEADLINE_S)
     line = bench(
-        quick("one", lambda run: together.wait() and None, "a"), quick("two", lambda run: together.wait() and None, "b")
+        quick("one", lambda run: together.wait() and None, "a"),
+        quick("two", lambda run: together.wait() and None, "b"),
     )
 
     ids = [line.submit("one", "a"), line.submit("two", "b")]
@@ -149,7 +150,9 @@ def test_orders_of_different_resources_run_side_by_side(bench: Callable[..., Ben
     assert [line.end_of(run_id).state for run_id in ids] == [RunState.DONE, RunState.DONE]
 
 
-def test_a_cancelled_run_ends_at_its_next_step_and_the_next_begins_after_it(bench: Callable[..., Bench]) -> None:
+def test_a_cancelled_run_ends_at_its_next_step_and_the_next_begins_after_it(
+    bench: Callable[..., Bench],
+) -> None:
     working = threading.Event()
     trace: list[str] = []
 
@@ -245,7 +248,9 @@ def test_a_run_that_is_stopped_goes_on_at_the_next_start_from_its_last_step(stor
 
     def body(run: Run) -> None:
         for number in range(3):
-            run.effect(f"e{number}", look=lambda: None, make=lambda n=number: made.append(n), verify=lambda: 1)
+            run.effect(
+                f"e{number}", look=lambda: None, make=lambda n=number: made.append(n), verify=lambda: 1
+            )
             if number == 1 and not stopping.is_set():
                 stopping.set()
                 run.sleep(60)
@@ -266,7 +271,9 @@ def test_a_run_that_is_stopped_goes_on_at_the_next_start_from_its_last_step(stor
 
 
 def test_the_history_names_who_pressed_what_and_how_it_ended(store: Store) -> None:
-    line = durable(store, quick("go", lambda run: run.progress(1, "all stands")), quick("bad", lambda run: 1 / 0))
+    line = durable(
+        store, quick("go", lambda run: run.progress(1, "all stands")), quick("bad", lambda run: 1 / 0)
+    )
     before = time.time()
 
     ids = [line.submit("go"), line.submit("bad")]

@@ -23,7 +23,9 @@ EXPERIMENT = Experiment(
     end=NOW + timedelta(days=3),
     people=(Person(first_name="Zoë", last_name="Müller-Łukasik", badge="0900101", is_pi=True),),
 )
-LETTER = Letter(key="k1", to="zoe@example.edu", name="Zoë", subject="s", text="t", message_id="<1@example.org>")
+LETTER = Letter(
+    key="k1", to="zoe@example.edu", name="Zoë", subject="s", text="t", message_id="<1@example.org>"
+)
 
 
 @pytest.fixture
@@ -46,7 +48,9 @@ def test_the_directory_and_its_files_are_for_the_owner_only(store: Store) -> Non
 
 def test_what_is_committed_survives_a_power_cut(store: Store) -> None:
     with store.engine.connect() as db:
-        journal, synchronous = (db.exec_driver_sql(f"PRAGMA {name}").scalar() for name in ("journal_mode", "synchronous"))
+        journal, synchronous = (
+            db.exec_driver_sql(f"PRAGMA {name}").scalar() for name in ("journal_mode", "synchronous")
+        )
 
     assert (journal, synchronous) == ("wal", 2)  # 2 is FULL
 
@@ -96,7 +100,9 @@ def test_a_corrupt_database_is_refused_and_the_way_out_named(tmp_path: Path) -> 
         Store(tmp_path, "x:")
 
 
-def test_a_database_that_another_program_locks_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_database_that_another_program_locks_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("beamtime_ioc.store.START_LOCK_S", 0.2)
     Store(tmp_path, "x:").close()
     other = sqlite3.connect(tmp_path / FILE_NAME, isolation_level=None)
@@ -154,7 +160,8 @@ def test_a_letter_that_was_not_taken_may_be_claimed_again(store: Store, state: s
     outbox.claim(replace(LETTER))
 
     row = outbox.find("k1")
-    assert row is not None and row.state == "sending"
+    assert row is not None
+    assert row.state == "sending"
 
 
 def test_a_letter_whose_sender_died_is_unsure_for_ever(tmp_path: Path) -> None:
@@ -168,4 +175,5 @@ def test_a_letter_whose_sender_died_is_unsure_for_ever(tmp_path: Path) -> None:
         StoredOutbox(second).claim(LETTER)
     second.close()
 
-    assert row is not None and row.state == "unsure"
+    assert row is not None
+    assert row.state == "unsure"

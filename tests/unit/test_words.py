@@ -23,7 +23,9 @@ from beamtime_ioc.testing import FakeRun
 class Thing:
     """Something in the world that can be made once."""
 
-    def __init__(self, *, stands: bool = False, fails: list[Exception] | None = None, sticks: bool = True) -> None:
+    def __init__(
+        self, *, stands: bool = False, fails: list[Exception] | None = None, sticks: bool = True
+    ) -> None:
         self.stands, self.fails, self.sticks = stands, fails or [], sticks
         self.made = 0
 
@@ -77,11 +79,15 @@ def test_a_lost_reply_is_looked_after_before_it_is_a_failure() -> None:
 
 
 def test_a_doubt_that_no_look_resolves_is_unknown_and_not_an_error() -> None:
-    thing, run = Thing(fails=[OutcomeUnknownError("the letter to a@example.org may have gone")], sticks=False), FakeRun()
+    thing, run = (
+        Thing(fails=[OutcomeUnknownError("the letter to a@example.org may have gone")], sticks=False),
+        FakeRun(),
+    )
 
     value = run.effects([thing.effect()])[0]
 
-    assert value is UNKNOWN and not value
+    assert value is UNKNOWN
+    assert not value
     assert run.unknown == ["the letter to a@example.org may have gone"]
     assert run.steps[0].state == "unsure"
 
@@ -179,7 +185,8 @@ def test_once_is_not_repeated_by_an_execution_that_finds_the_claim_of_a_dead_one
 
     assert value is UNKNOWN
     assert sent == []
-    assert second.unknown and "not repeated" in second.unknown[0]
+    assert second.unknown
+    assert "not repeated" in second.unknown[0]
 
 
 def test_a_replay_gives_the_same_values_and_the_same_errors() -> None:
@@ -244,7 +251,10 @@ def test_a_run_ends_done_problems_unsure_or_failed_and_says_why() -> None:
     assert outcomes[0].message == "all stands"
     assert "closed" in outcomes[1].message
     assert outcomes[2].unknown == ("may be",)
-    assert (outcomes[3].message, outcomes[3].advice) == ("the disk is full; free some space", "free some space")
+    assert (outcomes[3].message, outcomes[3].advice) == (
+        "the disk is full; free some space",
+        "free some space",
+    )
     assert "KeyError" in outcomes[4].message
     assert all(outcome.advice for outcome in outcomes[1:])
 

@@ -212,7 +212,8 @@ class DurableEngine:
             text = db.execute(
                 sa.text("SELECT attributes FROM workflow_status WHERE workflow_uuid = :id"), {"id": run_id}
             ).scalar_one()
-        return bool((json.loads(text or "null") or {}).get("cancel"))
+        attributes = cast(dict[str, Json] | None, json.loads(text or "null"))
+        return bool(attributes and attributes.get("cancel"))
 
     def _run(self, order: Order) -> dict[str, Any]:
         live = _Live(cancel=threading.Event())

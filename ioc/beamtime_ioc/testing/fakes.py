@@ -45,7 +45,7 @@ class MemoryOutbox:
 
     def claim(self, letter: Letter) -> None:
         row = self.rows.get(letter.key)
-        if row is not None and row.state in ("sending", "unsure"):
+        if row is not None and row.state not in ("refused", "deferred"):
             raise OutcomeUnknownError(f"the letter to {letter.to} may have been sent")
         self.rows[letter.key] = OutboxRow(
             key=letter.key, to=letter.to, state="sending", answer="", at=datetime.now(UTC)
