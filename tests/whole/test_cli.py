@@ -1,0 +1,126 @@
+"""The command line against a running IOC: what a newcomer types."""
+
+import json
+
+from beamtime_ioc.cli import action_name, button_name
+from box_house import Box, Ioc, beamtime
+
+
+def test_names_of_actions_and_buttons_are_the_same_words() -> None:
+    for button, action in (("BeginBeamtime", "begin-beamtime"), ("UpdateUserInfo", "update-user-info")):
+        assert button_name(action) == button_name(button) == button
+        assert action_name(button) == action_name(action) == action
+
+
+def test_check_looks_at_everything_and_says_what_is_wrong(box: Box) -> None:
+    well = beamtime("check", str(box.site))
+    (box.directory / "data/ana1/.mounted").unlink()
+    box.set(schedule__status=401)
+    ill = beamtime("check", str(box.site))
+
+    assert well.returncode == 0, well
+    assert {line.split()[0] for line in well.stdout.splitlines()} == {"ok"}
+    assert ill.returncode == 1
+    faults = [line for line in ill.stdout.splitlines() if line.startswith("FAULT")]
+    assert len(faults) == 2, ill.stdout
+    assert "schedule" in faults[0] + faults[1]
+    assert "ana1" in faults[0] + faults[1]
+
+
+def test_check_of_a_wrong_file_is_one_line(box: Box) -> None:
+    box.site.write_text("prefix: [\n")
+
+    ended = beamtime("check", str(box.site))
+
+    assert ended.returncode == 2
+    assert "Traceback" not in ended.stderr
+    assert f"{box.site}:" in ended.stderr
+
+
+def test_preview_press_status_and_history(box: Box, ioc: Ioc) -> None:
+    site = str(box.site)
+
+    preview = beamtime("press", "begin-beamtime", "--preview", "--site", site)
+    press = beamtime("press", "BeginBeamtime", "--wait", "--site", site)
+    status = beamtime("status", "--site", site)
+    history = beamtime("history", "--site", site, "--json")
+
+    assert preview.returncode == 0, preview
+    assert "would make: directory det1:" in preview.stdout
+    assert press.returncode == 0, press
+    assert "made" in press.stdout
+    assert press.stdout.strip().splitlines()[-1].startswith("Done: ")
+    assert status.returncode == 0
+    assert "BeginBeamtime" in status.stdout
+    assert "Done" in status.stdout
+    (run,) = [json.loads(line) for line in history.stdout.splitlines()]
+    assert (run["action"], run["state"]) == ("begin-beamtime", "Done")
+    assert run["who"].endswith("by pva")
+
+
+def test_a_press_that_does_not_end_well_is_exit_code_one_and_says_why(box: Box, ioc: Ioc) -> None:
+    box.set(schedule__status=401)
+
+    ended = beamtime("press", "UpdateUserInfo", "--wait", "--site", str(box.site))
+
+    assert ended.returncode == 1
+    assert "Failed" in ended.stdout
+    assert "credentials" in ended.stdout
+
+
+def test_a_refused_press_is_exit_code_two_and_says_why(box: Box, ioc: Ioc) -> None:
+    for words in (["--wait"], []):
+        ended = beamtime("press", "CreateDirectories", *words, "--site", str(box.site))
+
+        assert ended.returncode == 2, ended
+        assert "no current experiment; press UpdateUserInfo first" in ended.stderr
+
+
+def test_an_abort_ends_the_run(box: Box, ioc: Ioc) -> None:
+    box.set(mail__delay_s=2)
+    site = str(box.site)
+
+    pressed = beamtime("press", "BeginBeamtime", "--site", site)
+    aborted = beamtime("press", "BeginBeamtime", "--abort", "--site", site)
+
+    assert pressed.returncode == aborted.returncode == 0
+    with ioc.client() as client:
+        states = []
+        for view in client.watch("BeginBeamtime"):
+            states.append(view.state)
+            if view.state.ended:
+                break
+    assert states[-1] == "Aborted"
+    box.reset()
+
+
+def test_without_an_ioc_it_is_exit_code_three_and_one_line() -> None:
+    ended = beamtime("status", "--prefix", "nobody:Here:", environment={"EPICS_PVA_ADDR_LIST": "127.0.0.1:1"})
+
+    assert ended.returncode == 3
+    assert "did not answer" in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+def test_without_a_prefix_it_says_how_to_name_the_ioc() -> None:
+    ended = beamtime("status")
+
+    assert ended.returncode == 2
+    assert "BEAMTIME_PREFIX" in ended.stderr
+
+
+def test_each_command_has_help() -> None:
+    for command in ("serve", "demo", "sim", "check", "press", "status", "history", "export"):
+        ended = beamtime(command, "--help")
+
+        assert ended.returncode == 0, command
+        assert "Usage:" in ended.stdout
+
+
+def test_the_demo_ends_well(tmp_path) -> None:  # type: ignore[no-untyped-def]
+    ended = beamtime("demo", "--dir", str(tmp_path / "demo"), timeout_s=90)
+
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    assert "Letters that the mail server took, 4:" in ended.stdout
+    assert "All is well." in ended.stdout
+    assert len(list((tmp_path / "demo/mail").glob("*.eml"))) == 4
