@@ -81,6 +81,11 @@ class Posting(Generic[V]):
     def value(self) -> V:
         return self.reading.value
 
+    @property
+    def settled(self) -> bool:
+        """Whether the reading is the last that was set: no later one waits for its post."""
+        return self._soon is None
+
     def alarm_of(self, value: V) -> Alarm:
         """The alarm that the value itself means."""
         return QUIET

@@ -1,28 +1,39 @@
 """The things a beamtime is made of: parsed once at the door, then trusted."""
 
-import re
-import string
-import unicodedata
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 from functools import cache
 from pathlib import PurePosixPath
-from typing import Any, Self, TypeVar
+from typing import TypeVar
 from zoneinfo import ZoneInfo
 
 import pydantic
-from anyascii import anyascii
+
+from beamtime_ioc.names import Safe, SafeName, fill, one_line, safe_cycle
+
+__all__ = [
+    "Beamtime",
+    "Cycle",
+    "Experiment",
+    "Json",
+    "Letter",
+    "Person",
+    "Place",
+    "RunState",
+    "SafeName",
+    "Site",
+    "Who",
+    "from_json",
+    "one_line",
+    "sorted_people",
+    "to_json",
+]
 
 Json = pydantic.JsonValue
 
 T = TypeVar("T")
-
-NAME_LIMIT = 40
-RESERVED = frozenset(
-    ["con", "prn", "aux", "nul", *(f"com{n}" for n in range(1, 10)), *(f"lpt{n}" for n in range(1, 10))]
-)
 
 
 class RunState(StrEnum):
@@ -57,31 +68,6 @@ def to_json(value: object) -> Json:
 def from_json(kind: type[T], value: Json) -> T:
     """Read back what `to_json` wrote."""
     return type_adapter(kind).validate_python(value)
-
-
-class SafeName(str):
-    """A name of ASCII letters, digits and single underscores: the only form that reaches a path.
-
-    Deterministic and never empty; at most 40 characters. Not unique: identity is a
-    number, the name is decoration.
-    """
-
-    __slots__ = ()
-
-    @classmethod
-    def of(cls, text: str | None) -> Self:
-        """Make any Unicode text safe; what has nothing safe in it becomes `unknown`."""
-        ascii_text = anyascii(unicodedata.normalize("NFC", text or "")).replace("'", "")
-        name = re.sub(r"[^A-Za-z0-9]+", "_", ascii_text).strip("_")[:NAME_LIMIT].strip("_")
-        return cls("unknown" if not name or name.lower() in RESERVED else name)
-
-
-def one_line(text: str | None, limit: int = 1000) -> str:
-    """Fold white space and control characters, so that a text can stand in a record or a header."""
-    if not text:
-        return ""
-    clean = "".join(" " if unicodedata.category(c) in ("Cc", "Zl", "Zp", "Cs") else c for c in text)
-    return " ".join(clean.split())[:limit]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -191,45 +177,6 @@ class Experiment:
         return replace(self, people=people, source="manual", edited=edited)
 
 
-class Safe(str):
-    """A text that is already safe for paths."""
-
-    __slots__ = ()
-
-
-class _Fields(string.Formatter):
-    """Fills a name template: known fields only, each made safe."""
-
-    def __init__(self, convert: Callable[[Any, str], str]) -> None:
-        self.convert = convert
-
-    def get_field(self, field_name: str, args: Any, kwargs: Mapping[str, Any]) -> Any:
-        if field_name not in kwargs:
-            allowed = ", ".join(sorted(kwargs))
-            raise ValueError(f"unknown field {{{field_name}}}; allowed are {allowed}")
-        return kwargs[field_name], field_name
-
-    def format_field(self, value: Any, format_spec: str) -> str:
-        return self.convert(value, format_spec)
-
-
-def _safe_field(value: Any, spec: str) -> str:
-    if isinstance(value, datetime):
-        return re.sub(r"[^0-9A-Za-z_-]+", "_", format(value, spec or "%Y-%m-%d"))
-    if spec:
-        raise ValueError(f"a format {spec!r} is allowed for start and end only")
-    return value if isinstance(value, Safe) else SafeName.of(str(value))
-
-
-def _safe_cycle(cycle: str) -> Safe:
-    """As a safe name, but `2026-3` keeps its hyphen."""
-    clean = re.sub(r"[^0-9A-Za-z-]+", "_", cycle).strip("-_")[:NAME_LIMIT].strip("-_")
-    return Safe(clean or "unknown")
-
-
-_formatter = _Fields(_safe_field)
-
-
 @dataclass(frozen=True, kw_only=True)
 class Place:
     """A directory tree on a computer where experiments get a directory.
@@ -253,14 +200,14 @@ class Place:
 
     def path_for(self, experiment: Experiment) -> PurePosixPath:
         """The experiment's directory below `top`, as a full path."""
-        filled = _formatter.format(
+        filled = fill(
             self.path,
             name=Safe(experiment.name),
             start=experiment.start,
             end=experiment.end,
             pi=experiment.pi.last_name,
             proposal=experiment.proposal,
-            cycle=_safe_cycle(experiment.cycle),
+            cycle=safe_cycle(experiment.cycle),
         )
         parts = PurePosixPath(filled).parts
         if not parts or filled.startswith("/") or any(part in (".", "..") for part in parts):
@@ -284,7 +231,7 @@ class Site:
         """The beamtime under this site's names and in its zone."""
         start, end = beamtime.start.astimezone(self.zone), beamtime.end.astimezone(self.zone)
         pi = next((person for person in beamtime.people if person.is_pi), Person())
-        name = _formatter.format(
+        name = fill(
             self.experiment_name,
             start=start,
             end=end,
@@ -292,7 +239,7 @@ class Site:
             pi_first=pi.first_name,
             proposal=beamtime.proposal or beamtime.id,
             beamtime=beamtime.id,
-            cycle=_safe_cycle(beamtime.cycle),
+            cycle=safe_cycle(beamtime.cycle),
         )
         return Experiment(
             key=beamtime.key,

@@ -10,9 +10,10 @@ from datetime import datetime
 from typing import Any
 
 from beamtime_ioc.action import Action, Progress
-from beamtime_ioc.board import QUIET, Alarm, Board, Cell, Ending, RunView, Severity, Status, Value, fit
-from beamtime_ioc.engine.engine import Engine, Order, Outcome, Workshop, new_run_id
+from beamtime_ioc.board import Board, Cell, Ending, RunView, Value
+from beamtime_ioc.engine.engine import Engine, Order, Outcome, new_run_id
 from beamtime_ioc.engine.plan import plan
+from beamtime_ioc.engine.workshop import Workshop
 from beamtime_ioc.errors import (
     BeamtimeError,
     BusyError,
@@ -23,15 +24,12 @@ from beamtime_ioc.errors import (
 )
 from beamtime_ioc.journal import RunRecord
 from beamtime_ioc.model import Experiment, Json, RunState, Who
+from beamtime_ioc.panel import Panel, alarm_for, ended_view
 from beamtime_ioc.ports import Identity
 
 log = logging.getLogger(__name__)
 
 GOOD_ENDS = (RunState.DONE, RunState.PROBLEMS)
-REFUSAL_S = 5.0
-"""How long a refusal stays on the message record of a run that goes on."""
-
-STATE_INDEX = {state: index for index, state in enumerate(RunState)}
 
 
 class RunEnd:
@@ -73,15 +71,14 @@ class Runner:
 
     def __init__(self, board: Board, workshop: Workshop, identity: Identity) -> None:
         self.board, self.workshop, self.identity = board, workshop, identity
-        self.rows = {row.action: row for row in board.records.actions()}
+        self.panel = Panel(board)
         self.active: dict[str, ActiveRun] = {}
         self.engine: Engine | None = None
         self.why_not_ready = "the IOC starts"
         self._planning: set[str] = set()
-        self._refusals: dict[str, float] = {}
         self._plans = ThreadPoolExecutor(4, thread_name_prefix="plan")
         self._loop = asyncio.get_running_loop()
-        for action, row in self.rows.items():
+        for action, row in self.panel.rows.items():
             board.cells[row.button.name].hook = self._button(self.press, action)
             for part, do in (("preview", self.preview), ("abort", self.abort)):
                 if part in row.parts:  # a site's own row may have fewer
@@ -141,7 +138,7 @@ class Runner:
         for run in self.active.values():
             same = run.action.name == action.name
             if same or action.exclusive or run.action.exclusive:
-                button = self.rows[run.action.name].button.suffix
+                button = self.panel.rows[run.action.name].button.suffix
                 since = datetime.fromtimestamp(run.pressed, self.workshop.site.zone)
                 raise BusyError(
                     f"{button} runs since {since:%H:%M:%S}, pressed by {run.who}",
@@ -168,19 +165,11 @@ class Runner:
 
     def _refused(self, name: str, who: Who, error: RefusedError) -> None:
         log.info("%s by %s refused: %s", name, who, error)
-        message = self._part(name, "message")
-        if message is not None:
-            text = fit(f"refused: {error}", message.record.nelm)
-            self._refusals[name] = time.monotonic() + REFUSAL_S
-            message.set(text, Alarm(Severity.MINOR, Status.STATE, text))
-
-    def _part(self, name: str, part: str) -> Cell | None:
-        record = self.rows[name].parts.get(part)
-        return self.board.cells[record.name] if record else None
+        self.panel.refuse(name, str(error))
 
     async def preview(self, name: str, who: Who) -> Ending:
         """Look what a press would do, and write it to the plan record."""
-        row, end = self.rows[name], RunEnd()
+        row, end = self.panel.rows[name], RunEnd()
         button = self.board.cells[row.parts["preview"].name]
         try:
             if name in self._planning:
@@ -206,9 +195,7 @@ class Runner:
             text = await self._loop.run_in_executor(self._plans, plan, order, self.workshop)
         except BeamtimeError as error:
             text = f"would be refused: {error}"
-        cell = self._part(name, "plan")
-        if cell is not None:
-            cell.set(fit(text, cell.record.nelm))
+        self.panel.plan(name, text)
         end.set(Outcome(state=RunState.DONE))
 
     async def abort(self, name: str, who: Who) -> None:
@@ -254,9 +241,9 @@ class Runner:
             "run %s %s: %s after %.1f s: %s", run_id, run.action.name, outcome.state, seconds, outcome.message
         )
         percent = 100.0 if outcome.state is RunState.DONE else 100 * run.progress.fraction
-        self._post(
+        self.panel.post(
             replace(
-                self._view(run),
+                _view(run),
                 state=outcome.state,
                 percent=percent,
                 step="",
@@ -264,7 +251,7 @@ class Runner:
                 advice=outcome.advice,
                 remaining_s=0.0,
             ),
-            _alarm(outcome.state, outcome.message),
+            alarm_for(outcome.state, outcome.message),
             at_once=True,
         )
         self._count()
@@ -275,22 +262,10 @@ class Runner:
     def restore(self, opened: Sequence[RunRecord], last: Mapping[str, RunRecord]) -> None:
         """Show how things stood: open runs are busy again, the others show how they ended."""
         for record in last.values():
-            if record.action in self.rows and record.state.ended:
-                view = RunView(
-                    action=record.action,
-                    state=record.state,
-                    percent=100.0 if record.state is RunState.DONE else 0.0,
-                    message=record.message,
-                    advice=record.advice,
-                    run_id=record.id,
-                    started_by=str(record.who),
-                    started=record.pressed.timestamp(),
-                    elapsed_s=record.seconds,
-                    remaining_s=0.0,
-                )
-                self._post(view, _alarm(record.state, record.message), at_once=True)
+            if record.action in self.panel.rows and record.state.ended:
+                self.panel.post(ended_view(record), alarm_for(record.state, record.message), at_once=True)
         for record in opened:
-            if record.action in self.workshop.actions and record.action in self.rows:
+            if record.action in self.workshop.actions and record.action in self.panel.rows:
                 run = ActiveRun(
                     id=record.id,
                     action=self.workshop.actions[record.action],
@@ -306,75 +281,33 @@ class Runner:
         for run in self.active.values():
             self._show(run)
 
-    def _view(self, run: ActiveRun) -> RunView:
-        elapsed, fraction = time.time() - run.pressed, run.progress.fraction
-        current = next((line.name for line in reversed(run.progress.steps) if line.state == "running"), "")
-        return RunView(
-            action=run.action.name,
-            state=run.state,
-            percent=100 * fraction,
-            step=current,
-            message=run.progress.text or f"{run.state.lower()}, pressed by {run.who}",
-            run_id=run.id,
-            started_by=str(run.who),
-            started=run.pressed,
-            elapsed_s=elapsed,
-            remaining_s=elapsed * (1 - fraction) / fraction if fraction else float("nan"),
-            steps=run.progress.steps,
-        )
-
     def _show(self, run: ActiveRun) -> None:
         previous = self.board.progress[run.action.name].value
         changed = previous.run_id != run.id or previous.state is not run.state
-        self._post(self._view(run), _alarm(run.state, f"{run.state}, pressed by {run.who}"), at_once=changed)
+        alarm = alarm_for(run.state, f"{run.state}, pressed by {run.who}")
+        self.panel.post(_view(run), alarm, at_once=changed)
         self._count()
 
     def _count(self) -> None:
-        record = self.board.records.engine_reports().get("queued")
-        queue = self.board.cells[record.name] if record else None
-        waiting = sum(run.state is RunState.QUEUED for run in self.active.values())
-        if queue is not None and queue.value != waiting:
-            queue.set(waiting)
-
-    def _post(self, view: RunView, alarm: Alarm, *, at_once: bool) -> None:
-        row = self.rows[view.action]
-        values: dict[str, Value] = {
-            "state": STATE_INDEX[view.state],
-            "percent": view.percent,
-            "step": view.step,
-            "message": view.message,
-            "advice": view.advice,
-            "elapsed": view.elapsed_s,
-            "started-by": view.started_by,
-            "run-id": view.run_id,
-        }
-        for part, value in values.items():
-            cell = self._part(view.action, part)
-            if cell is None or (part == "message" and self._refusal_is_shown(view)):
-                continue
-            fitting = fit(value, cell.record.nelm) if isinstance(value, str) else value
-            if fitting == cell.value and part not in ("state", "message"):
-                continue
-            (cell.set if at_once else cell.set_soon)(
-                fitting, alarm if part in ("state", "message") else QUIET
-            )
-        progress = self.board.progress[view.action]
-        (progress.set if at_once else progress.set_soon)(view, alarm)
-        button = self.board.cells[row.button.name]
-        busy = 0 if view.state.ended else 1
-        if button.value != busy or button.reading.alarm != alarm:
-            button.set(busy, alarm)
-
-    def _refusal_is_shown(self, view: RunView) -> bool:
-        return not view.state.ended and self._refusals.get(view.action, 0) > time.monotonic()
+        self.panel.queue(sum(run.state is RunState.QUEUED for run in self.active.values()))
 
     def close(self) -> None:
         self._plans.shutdown(wait=False, cancel_futures=True)
 
 
-def _alarm(state: RunState, message: str) -> Alarm:
-    if state in (RunState.FAILED, RunState.UNSURE, RunState.STUCK):
-        return Alarm(Severity.MAJOR, Status.STATE, message)
-    if state in (RunState.DONE, RunState.IDLE):
-        return QUIET
-    return Alarm(Severity.MINOR, Status.STATE, message)
+def _view(run: ActiveRun) -> RunView:
+    elapsed, fraction = time.time() - run.pressed, run.progress.fraction
+    current = next((line.name for line in reversed(run.progress.steps) if line.state == "running"), "")
+    return RunView(
+        action=run.action.name,
+        state=run.state,
+        percent=100 * fraction,
+        step=current,
+        message=run.progress.text or f"{run.state.lower()}, pressed by {run.who}",
+        run_id=run.id,
+        started_by=str(run.who),
+        started=run.pressed,
+        elapsed_s=elapsed,
+        remaining_s=elapsed * (1 - fraction) / fraction if fraction else float("nan"),
+        steps=run.progress.steps,
+    )

@@ -105,13 +105,16 @@ class MailServer:
     def _serve(self, loop: asyncio.AbstractEventLoop, server: asyncio.Server) -> None:
         asyncio.set_event_loop(loop)
         loop.run_forever()
-        server.close()
+        for listening in server.sockets:
+            loop.remove_reader(listening.fileno())
         loop.run_until_complete(self._ended())
+        server.close()
         loop.close()
 
     async def _ended(self) -> None:
         """Close every connection and let every conversation see its end."""
-        # A connection that is being accepted right now takes a few rounds of the loop to become one.
+        # What is being accepted right now takes a few rounds of the loop to become a connection. The server
+        # must not be closed before: asyncio would forget the connection and leave it open.
         for _ in range(10):
             for protocol in self._open:
                 if protocol.transport is not None:

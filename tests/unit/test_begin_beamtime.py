@@ -11,9 +11,9 @@ from beamtime_handlers.clients.smtp_mail import SmtpMail
 from beamtime_handlers.create_directories import create_directories
 from beamtime_handlers.email_users import email_users
 from beamtime_ioc.action import Action, Run, action
+from beamtime_ioc.engine.ending import perform
 from beamtime_ioc.engine.engine import Outcome
 from beamtime_ioc.engine.plan import plan
-from beamtime_ioc.engine.work import perform
 from beamtime_ioc.errors import NobodyOnBeamError
 from beamtime_ioc.model import Experiment, Json, Place, RunState, Site, to_json
 from beamtime_ioc.testing import FakeRun, MemoryOutbox

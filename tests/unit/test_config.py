@@ -104,7 +104,7 @@ def test_a_services_section_is_checked_by_its_own_settings(site) -> None:  # typ
     file = read_site_file(site(GOOD + "  timeout: 3\n"))
 
     with pytest.raises(
-        SiteFileError, match="schedule.timeout: unknown key; allowed are backend, url, timeout_s"
+        SiteFileError, match=r"schedule\.timeout: unknown key; allowed are backend, url, timeout_s"
     ) as caught:
         file.section("schedule", Settings)
 

@@ -9,7 +9,7 @@ import pytest
 
 from beamtime_handlers.clients.smtp_mail import SmtpMail
 from beamtime_handlers.email_users import email_users
-from beamtime_ioc.engine.work import perform
+from beamtime_ioc.engine.ending import perform
 from beamtime_ioc.errors import BeamtimeError, EffectsFailedError, StepFailedError
 from beamtime_ioc.model import Experiment, Person, RunState
 from beamtime_ioc.testing import FakeRun, MemoryOutbox

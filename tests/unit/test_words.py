@@ -3,9 +3,9 @@
 import pytest
 
 from beamtime_ioc.action import UNKNOWN, Effect, action
+from beamtime_ioc.engine.ending import perform
 from beamtime_ioc.engine.engine import Outcome
 from beamtime_ioc.engine.plan import plan
-from beamtime_ioc.engine.work import perform
 from beamtime_ioc.errors import (
     BeamtimeError,
     ConflictError,

@@ -17,8 +17,10 @@ from typing import Any, cast
 import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError
 
-from beamtime_ioc.engine.engine import Listener, Order, Outcome, Workshop
-from beamtime_ioc.engine.work import LiveRun, perform
+from beamtime_ioc.engine.ending import perform
+from beamtime_ioc.engine.engine import Listener, Order, Outcome
+from beamtime_ioc.engine.work import LiveRun
+from beamtime_ioc.engine.workshop import Workshop
 from beamtime_ioc.errors import Cancelled, StateError, Stopping
 from beamtime_ioc.model import Json, RunState, from_json, to_json
 from beamtime_ioc.store import Store

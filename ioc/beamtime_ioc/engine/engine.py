@@ -7,10 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from beamtime_ioc.action import Action, Progress
+from beamtime_ioc.action import Progress
 from beamtime_ioc.errors import NotJsonError
-from beamtime_ioc.model import Experiment, Json, RunState, Site, Who
-from beamtime_ioc.ports import Services
+from beamtime_ioc.model import Experiment, Json, RunState, Who
 
 
 def new_run_id() -> str:
@@ -57,15 +56,6 @@ class Listener(Protocol):
     def on_progress(self, run_id: str, progress: Progress) -> None: ...
 
     def on_end(self, run_id: str, outcome: Outcome) -> None: ...
-
-
-@dataclass(frozen=True, kw_only=True)
-class Workshop:
-    """All that a run is made with: the actions, the clients, the site."""
-
-    actions: Mapping[str, Action]
-    services: Services
-    site: Site
 
 
 class Engine(Protocol):

@@ -1,12 +1,39 @@
 """Runs orders in threads of this process and forgets them at its end: for tests and tools."""
 
 import asyncio
+import secrets
 import threading
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 
-from beamtime_ioc.engine.engine import Listener, Order, Outcome, Workshop
-from beamtime_ioc.engine.work import LiveRun, MemoryRecorder, perform
-from beamtime_ioc.model import RunState
+from beamtime_ioc.engine.ending import perform
+from beamtime_ioc.engine.engine import Listener, Order, Outcome
+from beamtime_ioc.engine.work import LiveRun
+from beamtime_ioc.engine.workshop import Workshop
+from beamtime_ioc.errors import Cancelled
+from beamtime_ioc.model import Json, RunState
+
+
+class MemoryRecorder:
+    """Remembers within one process: for the inline engine and for tests."""
+
+    def __init__(self) -> None:
+        self.token = secrets.token_hex(8)
+        self.cancel = threading.Event()
+
+    def remember(self, title: str, body: Callable[[], Json]) -> Json:
+        return body()
+
+    def check(self) -> None:
+        if self.cancel.is_set():
+            raise Cancelled
+
+    def cancelled_on_disk(self) -> bool:
+        return self.cancel.is_set()
+
+    def wait(self, seconds: float) -> None:
+        self.cancel.wait(seconds)
+        self.check()
 
 
 class InlineEngine:

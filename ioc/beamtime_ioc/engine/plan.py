@@ -4,8 +4,8 @@ from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 from beamtime_ioc.action import UNKNOWN, Effect
-from beamtime_ioc.engine.engine import Order, Workshop, checked_json
-from beamtime_ioc.engine.work import fault, find_action, find_service
+from beamtime_ioc.engine.engine import Order, checked_json
+from beamtime_ioc.engine.workshop import Workshop, fault, find_action, find_service
 from beamtime_ioc.errors import BeamtimeError, OutcomeUnknownError
 from beamtime_ioc.model import Experiment, Json, Site
 

@@ -8,7 +8,6 @@ raises afterwards; so the first run and a replay behave the same.
 
 import logging
 import random
-import secrets
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -16,7 +15,8 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Protocol, TypeVar, cast
 
 from beamtime_ioc.action import UNKNOWN, Effect, Progress, StepLine, Unknown
-from beamtime_ioc.engine.engine import Order, Outcome, Workshop, checked_json
+from beamtime_ioc.engine.engine import Order, checked_json
+from beamtime_ioc.engine.workshop import Workshop, fault, find_action, find_service
 from beamtime_ioc.errors import (
     BeamtimeError,
     Cancelled,
@@ -27,7 +27,7 @@ from beamtime_ioc.errors import (
     ServiceUnavailableError,
     StepFailedError,
 )
-from beamtime_ioc.model import Experiment, Json, RunState, Site
+from beamtime_ioc.model import Experiment, Json, Site
 
 log = logging.getLogger(__name__)
 P = TypeVar("P")
@@ -261,96 +261,3 @@ def _line_of(title: str, tagged: Tagged, seconds: float) -> StepLine:
         reason = f"{sentence}; {advice}" if advice else sentence
         return StepLine(name=title, state="failed", reason=reason, seconds=seconds)
     return StepLine(name=title, state=str(tagged["how"]), seconds=seconds)
-
-
-def fault(where: str, error: Exception) -> tuple[str, str]:
-    """The sentence and the advice for an error that no handler foresaw."""
-    text = str(error).encode("utf-8", "replace").decode()
-    return (
-        f"{where}: fault of the program: {type(error).__name__}: {text}",
-        "show the log of this run to its author",
-    )
-
-
-def find_service(workshop: Workshop, port: type[P]) -> P:
-    """The client of a port, by the port's name in small letters."""
-    section = port.__name__.lower()
-    if section not in workshop.services:
-        raise BeamtimeError(
-            f"no {section} is configured", advice=f"add a section {section}: to the site file"
-        )
-    return cast(P, workshop.services[section])
-
-
-def find_action(workshop: Workshop, name: str) -> Callable[..., Any]:
-    if name not in workshop.actions:
-        raise BeamtimeError(f"there is no action {name}", advice="install the package that has it")
-    return workshop.actions[name]
-
-
-def perform(run: LiveRun) -> Outcome:
-    """Run a handler to its end and say how it ended. Stopping passes through."""
-    try:
-        value = find_action(run.workshop, run.order.action)(run, run.order.experiment, **run.order.arguments)
-        outcome = _good_end(run, checked_json("the handler's result", value))
-    except Cancelled:
-        outcome = Outcome(
-            state=RunState.ABORTED,
-            message="aborted; what was made stands",
-            advice="press again to go on from here",
-        )
-    except BeamtimeError as error:
-        outcome = Outcome(state=RunState.FAILED, message=str(error), advice=error.advice or "press again")
-    except Exception as error:
-        log.exception("run %s: fault of the handler %s", run.id, run.order.action)
-        sentence, advice = fault(run.order.action, error)
-        outcome = Outcome(state=RunState.FAILED, message=f"{sentence}; {advice}", advice=advice)
-    if not run.unknown or outcome.state is RunState.UNSURE:
-        return outcome
-    text = f"{outcome.message}; besides, unsure: {'; '.join(run.unknown)}"
-    return Outcome(state=outcome.state, message=text, advice=outcome.advice, unknown=tuple(run.unknown))
-
-
-def _good_end(run: LiveRun, value: Json) -> Outcome:
-    problems, unknown = tuple(run.problems), tuple(run.unknown)
-    run.fraction = 1.0
-    if unknown:
-        advice = "find out whether it happened; it is not repeated by itself"
-        message = "; ".join([*unknown, *problems])
-        return Outcome(
-            state=RunState.UNSURE,
-            message=message,
-            advice=advice,
-            problems=problems,
-            unknown=unknown,
-            value=value,
-        )
-    if problems:
-        advice = "press again when the cause is gone: only what is missing is done"
-        message = "; ".join(problems)
-        return Outcome(
-            state=RunState.PROBLEMS, message=message, advice=advice, problems=problems, value=value
-        )
-    return Outcome(state=RunState.DONE, message=run.text or "done", value=value)
-
-
-class MemoryRecorder:
-    """Remembers within one process: for the inline engine and for tests."""
-
-    def __init__(self) -> None:
-        self.token = secrets.token_hex(8)
-        self.cancel, self.stop = threading.Event(), threading.Event()
-
-    def remember(self, title: str, body: Callable[[], Json]) -> Json:
-        return body()
-
-    def check(self) -> None:
-        if self.cancel.is_set():
-            raise Cancelled
-
-    def cancelled_on_disk(self) -> bool:
-        return self.cancel.is_set()
-
-    def wait(self, seconds: float) -> None:
-        self.cancel.wait(seconds)
-        self.check()

@@ -1,0 +1,57 @@
+"""How a run ends, and what is said of it."""
+
+import logging
+
+from beamtime_ioc.engine.engine import Outcome, checked_json
+from beamtime_ioc.engine.work import LiveRun
+from beamtime_ioc.engine.workshop import fault, find_action
+from beamtime_ioc.errors import BeamtimeError, Cancelled
+from beamtime_ioc.model import Json, RunState
+
+log = logging.getLogger(__name__)
+
+
+def perform(run: LiveRun) -> Outcome:
+    """Run a handler to its end and say how it ended. Stopping passes through."""
+    try:
+        value = find_action(run.workshop, run.order.action)(run, run.order.experiment, **run.order.arguments)
+        outcome = _good_end(run, checked_json("the handler's result", value))
+    except Cancelled:
+        outcome = Outcome(
+            state=RunState.ABORTED,
+            message="aborted; what was made stands",
+            advice="press again to go on from here",
+        )
+    except BeamtimeError as error:
+        outcome = Outcome(state=RunState.FAILED, message=str(error), advice=error.advice or "press again")
+    except Exception as error:
+        log.exception("run %s: fault of the handler %s", run.id, run.order.action)
+        sentence, advice = fault(run.order.action, error)
+        outcome = Outcome(state=RunState.FAILED, message=f"{sentence}; {advice}", advice=advice)
+    if not run.unknown or outcome.state is RunState.UNSURE:
+        return outcome
+    text = f"{outcome.message}; besides, unsure: {'; '.join(run.unknown)}"
+    return Outcome(state=outcome.state, message=text, advice=outcome.advice, unknown=tuple(run.unknown))
+
+
+def _good_end(run: LiveRun, value: Json) -> Outcome:
+    problems, unknown = tuple(run.problems), tuple(run.unknown)
+    run.fraction = 1.0
+    if unknown:
+        advice = "find out whether it happened; it is not repeated by itself"
+        message = "; ".join([*unknown, *problems])
+        return Outcome(
+            state=RunState.UNSURE,
+            message=message,
+            advice=advice,
+            problems=problems,
+            unknown=unknown,
+            value=value,
+        )
+    if problems:
+        advice = "press again when the cause is gone: only what is missing is done"
+        message = "; ".join(problems)
+        return Outcome(
+            state=RunState.PROBLEMS, message=message, advice=advice, problems=problems, value=value
+        )
+    return Outcome(state=RunState.DONE, message=run.text or "done", value=value)

@@ -1,0 +1,46 @@
+"""All that a run is made with, and the words for what is not there."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeVar, cast
+
+from beamtime_ioc.action import Action
+from beamtime_ioc.errors import BeamtimeError
+from beamtime_ioc.model import Site
+from beamtime_ioc.ports import Services
+
+P = TypeVar("P")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Workshop:
+    """All that a run is made with: the actions, the clients, the site."""
+
+    actions: Mapping[str, Action]
+    services: Services
+    site: Site
+
+
+def find_service(workshop: Workshop, port: type[P]) -> P:
+    """The client of a port, by the port's name in small letters."""
+    section = port.__name__.lower()
+    if section not in workshop.services:
+        raise BeamtimeError(
+            f"no {section} is configured", advice=f"add a section {section}: to the site file"
+        )
+    return cast(P, workshop.services[section])
+
+
+def find_action(workshop: Workshop, name: str) -> Callable[..., Any]:
+    if name not in workshop.actions:
+        raise BeamtimeError(f"there is no action {name}", advice="install the package that has it")
+    return workshop.actions[name]
+
+
+def fault(where: str, error: Exception) -> tuple[str, str]:
+    """The sentence and the advice for an error that no handler foresaw."""
+    text = str(error).encode("utf-8", "replace").decode()
+    return (
+        f"{where}: fault of the program: {type(error).__name__}: {text}",
+        "show the log of this run to its author",
+    )

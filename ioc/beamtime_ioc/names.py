@@ -1,0 +1,87 @@
+"""Names that are safe for paths: the only form in which a text of a person reaches one."""
+
+import re
+import string
+import unicodedata
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, Self
+
+from anyascii import anyascii
+
+NAME_LIMIT = 40
+RESERVED = frozenset(
+    ["con", "prn", "aux", "nul", *(f"com{n}" for n in range(1, 10)), *(f"lpt{n}" for n in range(1, 10))]
+)
+
+
+class SafeName(str):
+    """A name of ASCII letters, digits and single underscores: the only form that reaches a path.
+
+    Deterministic and never empty; at most 40 characters. Not unique: identity is a
+    number, the name is decoration.
+    """
+
+    __slots__ = ()
+
+    @classmethod
+    def of(cls, text: str | None) -> Self:
+        """Make any Unicode text safe; what has nothing safe in it becomes `unknown`."""
+        ascii_text = anyascii(unicodedata.normalize("NFC", text or "")).replace("'", "")
+        name = re.sub(r"[^A-Za-z0-9]+", "_", ascii_text).strip("_")[:NAME_LIMIT].strip("_")
+        return cls("unknown" if not name or name.lower() in RESERVED else name)
+
+
+def one_line(text: str | None, limit: int = 1000) -> str:
+    """Fold white space and control characters, so that a text can stand in a record or a header."""
+    if not text:
+        return ""
+    clean = "".join(" " if unicodedata.category(c) in ("Cc", "Zl", "Zp", "Cs") else c for c in text)
+    return " ".join(clean.split())[:limit]
+
+
+class Safe(str):
+    """A text that is already safe for paths."""
+
+    __slots__ = ()
+
+
+class _Fields(string.Formatter):
+    """Fills a name template: known fields only, each made safe."""
+
+    def get_field(self, field_name: str, args: Any, kwargs: Mapping[str, Any]) -> Any:
+        if field_name not in kwargs:
+            allowed = ", ".join(sorted(kwargs))
+            raise ValueError(f"unknown field {{{field_name}}}; allowed are {allowed}")
+        return kwargs[field_name], field_name
+
+    def format_field(self, value: Any, format_spec: str) -> str:
+        return _safe_field(value, format_spec)
+
+
+def _safe_field(value: Any, spec: str) -> str:
+    if isinstance(value, datetime):
+        return re.sub(r"[^0-9A-Za-z_-]+", "_", format(value, spec or "%Y-%m-%d"))
+    if spec:
+        raise ValueError(f"a format {spec!r} is allowed for start and end only")
+    return value if isinstance(value, Safe) else SafeName.of(str(value))
+
+
+def safe_cycle(cycle: str) -> Safe:
+    """As a safe name, but `2026-3` keeps its hyphen."""
+    clean = re.sub(r"[^0-9A-Za-z-]+", "_", cycle).strip("-_")[:NAME_LIMIT].strip("-_")
+    return Safe(clean or "unknown")
+
+
+_fields = _Fields()
+
+
+def fill(template: str, **fields: Any) -> str:
+    """Fill a name template.
+
+    Raises
+    ------
+    ValueError
+        An unknown field, a format that does not belong to it, or a broken template.
+    """
+    return _fields.format(template, **fields)

@@ -1,0 +1,105 @@
+"""The records beside a button: what they show of a run."""
+
+import time
+
+from beamtime_ioc.board import QUIET, Alarm, Board, Cell, RunView, Severity, Status, Value, fit
+from beamtime_ioc.journal import RunRecord
+from beamtime_ioc.model import RunState
+
+REFUSAL_S = 5.0
+"""How long a refusal stays on the message record of a run that goes on."""
+
+STATE_INDEX = {state: index for index, state in enumerate(RunState)}
+
+
+def alarm_for(state: RunState, message: str) -> Alarm:
+    """The alarm that a run's state means, on its button and on its message."""
+    if state in (RunState.FAILED, RunState.UNSURE, RunState.STUCK):
+        return Alarm(Severity.MAJOR, Status.STATE, message)
+    if state in (RunState.DONE, RunState.IDLE):
+        return QUIET
+    return Alarm(Severity.MINOR, Status.STATE, message)
+
+
+def ended_view(record: RunRecord) -> RunView:
+    """A run of an earlier life as it is shown after a restart."""
+    return RunView(
+        action=record.action,
+        state=record.state,
+        percent=100.0 if record.state is RunState.DONE else 0.0,
+        message=record.message,
+        advice=record.advice,
+        run_id=record.id,
+        started_by=str(record.who),
+        started=record.pressed.timestamp(),
+        elapsed_s=record.seconds,
+        remaining_s=0.0,
+    )
+
+
+class Panel:
+    """Posts runs to the records of their action.
+
+    Attributes
+    ----------
+    rows
+        By action.
+    """
+
+    def __init__(self, board: Board) -> None:
+        self.board = board
+        self.rows = {row.action: row for row in board.records.actions()}
+        self._refusals: dict[str, float] = {}
+
+    def post(self, view: RunView, alarm: Alarm, *, at_once: bool) -> None:
+        """Show a run; the button last, so that whoever sees it fall finds all the rest in place."""
+        values: dict[str, Value] = {
+            "state": STATE_INDEX[view.state],
+            "percent": view.percent,
+            "step": view.step,
+            "message": view.message,
+            "advice": view.advice,
+            "elapsed": view.elapsed_s,
+            "started-by": view.started_by,
+            "run-id": view.run_id,
+        }
+        for part, value in values.items():
+            cell = self._part(view.action, part)
+            if cell is not None and not (part == "message" and self._refusal_is_shown(view)):
+                self._set(cell, value, alarm if part in ("state", "message") else QUIET, at_once=at_once)
+        progress = self.board.progress[view.action]
+        (progress.set if at_once else progress.set_soon)(view, alarm)
+        button = self.board.cells[self.rows[view.action].button.name]
+        self._set(button, int(not view.state.ended), alarm, at_once=True)
+
+    def refuse(self, action: str, reason: str) -> None:
+        """Show why a press was refused: a plain put has no other answer."""
+        cell = self._part(action, "message")
+        if cell is not None:
+            self._refusals[action] = time.monotonic() + REFUSAL_S
+            text = fit(f"refused: {reason}", cell.record.nelm)
+            cell.set(text, Alarm(Severity.MINOR, Status.STATE, text))
+
+    def plan(self, action: str, text: str) -> None:
+        cell = self._part(action, "plan")
+        if cell is not None:
+            cell.set(fit(text, cell.record.nelm))
+
+    def queue(self, waiting: int) -> None:
+        """Show how many runs wait for their turn."""
+        record = self.board.records.engine_reports().get("queued")
+        if record is not None:
+            self._set(self.board.cells[record.name], waiting, QUIET, at_once=True)
+
+    def _part(self, action: str, part: str) -> Cell | None:
+        record = self.rows[action].parts.get(part)
+        return self.board.cells[record.name] if record else None
+
+    def _refusal_is_shown(self, view: RunView) -> bool:
+        return not view.state.ended and self._refusals.get(view.action, 0) > time.monotonic()
+
+    def _set(self, cell: Cell, value: Value, alarm: Alarm, *, at_once: bool) -> None:
+        fitting = fit(value, cell.record.nelm) if isinstance(value, str) else value
+        if fitting == cell.value and alarm == cell.reading.alarm and cell.settled:
+            return
+        (cell.set if at_once else cell.set_soon)(fitting, alarm)
