@@ -252,7 +252,8 @@ class _Rules:
             for name in wanted:
                 if name not in self.names[kind]:
                     raise self._error(
-                        f"ASG({group}) names {kind}({name}), which is not defined", re.escape(name)
+                        f"ASG({group}) names {kind}({name}), which is not defined",
+                        rf"{kind}\s*\([^)]*{re.escape(name)}",
                     )
 
     def _error(self, words: str, pattern: str, *, last: bool = False) -> AccessFileError:

@@ -5,6 +5,7 @@ import logging
 import os
 import signal
 from collections.abc import Callable, Mapping
+from contextlib import AsyncExitStack
 from importlib.metadata import version
 from pathlib import Path
 
@@ -12,8 +13,8 @@ from beamtime_ioc.access import load_gate
 from beamtime_ioc.action import Action
 from beamtime_ioc.board import Board, Value
 from beamtime_ioc.config import SiteFile, read_site_file
-from beamtime_ioc.engine.engine import Engine, Workshop
-from beamtime_ioc.errors import BeamtimeError
+from beamtime_ioc.engine.engine import Engine
+from beamtime_ioc.engine.workshop import Workshop
 from beamtime_ioc.identity import FIELDS, LOOKED_UP, IdentityRecords
 from beamtime_ioc.journal import Journal
 from beamtime_ioc.model import Site
@@ -75,8 +76,6 @@ class Ioc:
         self.actions = load_actions()
         self.records = load_site_records(self.file, self.actions)
         self.gate = load_gate(self.file.resolve(self.file.frame.access) if self.file.frame.access else None)
-        self.ended = asyncio.Event()
-        self.failure: BaseException | None = None
 
     async def start(self) -> None:
         """Serve first, then let the engine work; returns when a press is taken.
@@ -86,11 +85,20 @@ class Ioc:
         BeamtimeError
             A file, the state, a service's settings or a port: nothing is left running.
         """
-        from beamtime_ioc.faces.ca import CaServer
-        from beamtime_ioc.faces.pva import PvaServer
+        async with AsyncExitStack() as stack:
+            self.store = Store(self.file.resolve(self.file.frame.state), self.file.frame.prefix)
+            stack.callback(self.store.close)
+            self._build()
+            await self._serve(stack)
+            self.engine = await asyncio.to_thread(self._make_engine, self.workshop, self.store)
+            await asyncio.to_thread(self.engine.start, self.runner)
+            self._ends = stack.pop_all()
+        self.runner.engine = self.engine
+        self._show_engine("Running")
+        self._clock = asyncio.create_task(self._tick(), name="clock")
 
-        frame = self.file.frame
-        self.store = Store(self.file.resolve(frame.state), frame.prefix)
+    def _build(self) -> None:
+        """Everything between the database and the wires, showing how things stood when it was last down."""
         identity = StoredIdentity(self.store)
         self.site, clients = build_services(self.file, StoredOutbox(self.store))
         services: Services = {**clients, "identity": identity}
@@ -101,27 +109,22 @@ class Ioc:
         loop = asyncio.get_running_loop()
         identity.changed = lambda: follow_identity(loop, self.identity)
         journal = Journal(self.store.engine)
-        self.runner.restore(
-            journal.open(),
-            {record.action: record for name in self.actions for record in journal.last(1, name)},
-        )
+        last = {record.action: record for name in self.actions for record in journal.last(1, name)}
+        self.runner.restore(journal.open(), last)
         self.identity.show(identity.current(), identity.looked_up())
         self._report_engine({"version": version("beamtime-ioc"), "actions": self._buttons()})
         self._show_engine("Starting")
-        self.ca = CaServer(self.board, port=frame.epics.ca_port, interfaces=frame.epics.interfaces)
-        self.pva = PvaServer(self.board, port=frame.epics.pva_port, interfaces=frame.epics.interfaces)
-        try:
-            await self.ca.start()
-            await self.pva.start()
-            self.engine = await asyncio.to_thread(self._make_engine, self.workshop, self.store)
-            await asyncio.to_thread(self.engine.start, self.runner)
-        except BeamtimeError:
-            await self._stop_faces()
-            self.store.close()
-            raise
-        self.runner.engine = self.engine
-        self._show_engine("Running")
-        self._clock = asyncio.create_task(self._tick(), name="clock")
+
+    async def _serve(self, stack: AsyncExitStack) -> None:
+        from beamtime_ioc.faces.ca import CaServer
+        from beamtime_ioc.faces.pva import PvaServer
+
+        epics = self.file.frame.epics
+        self.ca = CaServer(self.board, port=epics.ca_port, interfaces=epics.interfaces)
+        self.pva = PvaServer(self.board, port=epics.pva_port, interfaces=epics.interfaces)
+        for face in (self.ca, self.pva):
+            await face.start()
+            stack.push_async_callback(face.stop)
 
     async def _tick(self) -> None:
         while True:
@@ -152,13 +155,8 @@ class Ioc:
         self._show_engine("Stopping")
         finished = await asyncio.to_thread(self.engine.stop, GRACE_S)
         self.runner.close()
-        await self._stop_faces()
-        self.store.close()
+        await self._ends.aclose()
         return finished
-
-    async def _stop_faces(self) -> None:
-        await self.pva.stop()
-        await self.ca.stop()
 
 
 def _durable(workshop: Workshop, store: Store) -> Engine:

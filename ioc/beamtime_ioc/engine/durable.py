@@ -234,7 +234,7 @@ class DurableEngine:
         finally:
             with self._lock:
                 del self._live[order.id]
-        threading.Thread(target=self._tell_end, args=(order.id, outcome), name=f"end of {order.id}").start()
+        threading.Thread(target=self._tell_end, args=(order.id, outcome), daemon=True).start()
         return ended
 
     def _tell_end(self, run_id: str, outcome: Outcome) -> None:

@@ -127,7 +127,7 @@ class LiveRun:
         results = cast(list[Tagged], self.recorder.remember(title, body))
         if not ran:  # a replay: what is remembered is shown
             for index, tagged in enumerate(results):
-                self._line(_line_of(effects[index].title, tagged, 0.0), first + index)
+                self._line(_line_of(effects[index].title, tagged, 0.0), first + index, remembered=True)
         return self._values([effect.title for effect in effects], results, optional)
 
     def step(self, title: str, read: Callable[[], Json], *, retries: int = 0) -> Any:
@@ -172,9 +172,15 @@ class LiveRun:
     def _single(self, title: str, body: Callable[[], Tagged]) -> Any:
         self.recorder.check()
         index = self._line(StepLine(name=title, state="running"))
+        ran: list[bool] = []
+
+        def noted() -> Json:
+            ran.append(True)
+            return cast(Json, body())
+
         began = time.monotonic()
-        tagged = cast(Tagged, self.recorder.remember(title, cast(Callable[[], Json], body)))
-        self._line(_line_of(title, tagged, time.monotonic() - began), index)
+        tagged = cast(Tagged, self.recorder.remember(title, noted))
+        self._line(_line_of(title, tagged, time.monotonic() - began), index, remembered=not ran)
         return self._values([title], [tagged], optional=False)[0]
 
     def _try_effect(self, effect: Effect) -> Tagged:
@@ -236,7 +242,7 @@ class LiveRun:
             raise failures[0] if len(titles) == 1 else EffectsFailedError(failures, len(titles))
         return values
 
-    def _line(self, line: StepLine, index: int | None = None) -> int:
+    def _line(self, line: StepLine, index: int | None = None, *, remembered: bool = False) -> int:
         with self._lock:
             if index is None:
                 index = len(self.steps)
@@ -245,6 +251,10 @@ class LiveRun:
                 return index
             else:
                 self.steps[index] = line
+        if line.state not in ("waiting", "running"):
+            text = f"{line.state}: {line.name}" + (f": {line.reason}" if line.reason else "")
+            when = " before the restart" if remembered else ""
+            log.info("run %s %s:%s %s", self.id, self.order.action, when, text)
         self._show()
         return index
 
