@@ -445,3 +445,20 @@ def test_progress_is_posted_at_most_five_times_a_second_and_the_last_always() ->
             assert all(gap > 0.15 for gap in gaps)
 
     run(test)
+
+
+def test_a_post_that_waited_never_overwrites_the_end() -> None:
+    async def test() -> None:
+        def body(run: Run) -> None:
+            run.effect("a quick thing", look=lambda: None, make=lambda: None, verify=lambda: 1)
+
+        async with house({"create-directories": body}) as h:
+            end = await h.board.cell("CreateDirectories").put(1, OPERATOR)
+            assert end is not None
+            await end
+            await h.until(lambda: all(cell.settled for cell in h.board.cells.values()))
+
+            assert h.value("CreateDirectoriesStep") == ""
+            assert h.value("CreateDirectoriesState") == list(RunState).index(RunState.DONE)
+
+    run(test)
