@@ -1,0 +1,1 @@
+"""The board on the wire: a face translates and decides nothing."""

@@ -1,0 +1,61 @@
+"""A put on its way from a client to a Cell, whatever the protocol."""
+
+import asyncio
+import inspect
+import logging
+
+from ..board import Cell, Ending
+from ..errors import BeamtimeError, RefusedError
+from ..model import Who, one_line
+
+log = logging.getLogger(__name__)
+
+VALUE_LIMIT = 200
+
+
+async def accept(cell: Cell, value: object, who: Who, caution: str = "") -> Ending | None:
+    """Ask the Cell, and log a refusal in one line.
+
+    Returns
+    -------
+    Ending or None
+        To be awaited by a client that waits; `forget` it for one that does not.
+
+    Raises
+    ------
+    RefusedError
+        Nothing was changed. A mistake in the hook is one too: the client learns its kind, the log the rest.
+    """
+    try:
+        return await cell.put(value, who, caution)
+    except RefusedError as error:
+        log_refusal(cell.name, value, who, error)
+        raise
+    except BeamtimeError as error:
+        log_refusal(cell.name, value, who, error)
+        raise RefusedError(error.args[0]) from error
+    except Exception as error:  # a mistake of ours must not leave the client without an answer
+        log.exception("put to %s by %s: failed", cell.name, who)
+        raise RefusedError(
+            f"{cell.name}: {type(error).__name__} in the IOC",
+            advice="see its log; nothing is known of the outcome",
+        ) from error
+
+
+def log_refusal(name: str, value: object, who: Who, error: BeamtimeError) -> None:
+    log.info(
+        "put %r to %s by %s refused: %s", one_line(str(value), VALUE_LIMIT), name, who, one_line(str(error))
+    )
+
+
+def waits_for_end(cell: Cell, *, client_waits: bool) -> bool:
+    """Whether the answer to a put stands for the end of the run, not for its beginning."""
+    return client_waits and cell.record.completion == "finished"
+
+
+def forget(ending: Ending | None) -> None:
+    """Let go of a run's end that nobody waits for."""
+    if inspect.iscoroutine(ending):
+        ending.close()
+    elif isinstance(ending, asyncio.Future):
+        ending.add_done_callback(lambda future: future.cancelled() or future.exception())

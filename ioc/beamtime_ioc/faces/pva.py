@@ -1,0 +1,249 @@
+# pyright: basic
+"""The board on PVAccess."""
+
+import asyncio
+import logging
+import os
+import time
+from collections.abc import Coroutine, Mapping, Sequence
+from typing import Any
+
+from p4p.server import Server, StaticProvider
+from p4p.server.asyncio import Handler, SharedPV
+
+from ..board import Board, Cell, Posting, Reading, RunView
+from ..errors import BadValueError, BeamtimeError, PortTakenError
+from ..model import Who, one_line
+from ..records import Kind
+from .ports import LOOPBACK, PortChoice, bind_tcp, bind_udp, choose_interfaces, choose_port, is_loopback
+from .puts import accept, forget, log_refusal, waits_for_end
+from .pva_types import first_value, later_value, progress_value, type_of
+
+log = logging.getLogger(__name__)
+
+ROLES_KEPT_S = 60.0
+DEFAULT_TCP_PORT, DEFAULT_SEARCH_PORT = 5075, 5076
+
+
+class RecordPv(Handler):
+    """One record as a PV."""
+
+    def __init__(self, cell: Cell, server: "PvaServer") -> None:
+        self._cell, self._server = cell, server
+        self._type = type_of(cell.record)
+        self.pv = SharedPV(handler=self, initial=first_value(self._type, cell.record, cell.reading))
+        cell.watchers.append(self._post)
+
+    def close(self) -> None:
+        self._cell.watchers.remove(self._post)
+        self.pv.close()
+
+    def _post(self, reading: Reading[Any]) -> None:
+        try:
+            self.pv.post(later_value(self._type, self._cell.record, reading))
+        except Exception:  # whoever set the value must not suffer from it
+            log.exception("%s cannot be shown over PVA", self._cell.name)
+
+    def put(self, pv: SharedPV, op: Any) -> None:
+        """Called by p4p in the loop: a coroutine that raised there would never answer the client."""
+        self._server.keep(self._answer(op))
+
+    def rpc(self, pv: SharedPV, op: Any) -> None:
+        op.done(error=f"{self._cell.name} takes no RPC; put to it")
+
+    async def _answer(self, op: Any) -> None:
+        try:
+            error = await self._ask(op)
+        except asyncio.CancelledError:
+            op.done(error="the IOC ends; what was begun goes on at its next start")
+            raise
+        except Exception as problem:  # whatever it is, the client is told, and once
+            log.exception("put to %s over PVA: failed", self._cell.name)
+            error = f"{self._cell.name}: {type(problem).__name__} in the IOC; see its log"
+        op.done(error=error) if error else op.done()
+
+    async def _ask(self, op: Any) -> str:
+        """Put, wait if the client wants it; what went wrong, or nothing."""
+        user = one_line(op.account(), 40)
+        roles = await self._server.roles_of(user, op)
+        who = Who(via="pva", user=user, peer=op.peer().rpartition(":")[0], roles=roles)
+        try:
+            ending = await accept(self._cell, self._value(op.value(), who), who)
+            if waits_for_end(self._cell, client_waits=_blocks(op)):
+                if ending is not None:
+                    await ending
+            else:
+                forget(ending)
+        except BeamtimeError as error:
+            return str(error)
+        return ""
+
+    def _value(self, sent: Any, who: Who) -> Any:
+        field = "value.index" if self._cell.record.kind is Kind.STATES else "value"
+        if sent.changed(field):
+            return sent[field]
+        error = BadValueError(f"the put to {self._cell.name} has no value", advice="put its value only")
+        log_refusal(self._cell.name, "", who, error)
+        raise error
+
+
+class ProgressPv(Handler):
+    """The run of one action as a structure; the IOC writes it."""
+
+    def __init__(self, posting: Posting[RunView]) -> None:
+        self._posting = posting
+        self.pv = SharedPV(handler=self, initial=progress_value(posting.reading))
+        posting.watchers.append(self._post)
+
+    def close(self) -> None:
+        self._posting.watchers.remove(self._post)
+        self.pv.close()
+
+    def _post(self, reading: Reading[RunView]) -> None:
+        try:
+            self.pv.post(progress_value(reading))
+        except Exception:
+            log.exception("%s cannot be shown over PVA", self._posting.name)
+
+    def put(self, pv: SharedPV, op: Any) -> None:
+        op.done(error=f"{self._posting.name} is written by the IOC only; read it")
+
+    def rpc(self, pv: SharedPV, op: Any) -> None:
+        op.done(error=f"{self._posting.name} takes no RPC; read it")
+
+
+class PvaServer:
+    """Serves every record and alias of a board, and the progress of its actions, over PVAccess.
+
+    Parameters
+    ----------
+    port
+        Of the site file, for TCP and for searches (UDP); None for EPICS' 5075 and 5076.
+    interfaces
+        Addresses to listen on; empty for all.
+
+    Attributes
+    ----------
+    port
+        Where searches are answered.
+    tcp_port
+        Where clients are served: another one only if nobody chose and 5075 was taken.
+    settings
+        What pvxs made of all settings, by the names of the variables.
+    """
+
+    def __init__(self, board: Board, *, port: int | None, interfaces: Sequence[str]) -> None:
+        self._board, self._wanted_port, self._wanted_interfaces = board, port, interfaces
+        self.port = self.tcp_port = 0
+        self.settings: Mapping[str, str] = {}
+        self._pvs: list[RecordPv | ProgressPv] = []
+        self._server: Server | None = None
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._roles: dict[str, tuple[float, asyncio.Future[set[str]]]] = {}
+
+    async def start(self) -> None:
+        """Listen; returns when searches are answered.
+
+        Raises
+        ------
+        PortTakenError
+            The port was chosen by the environment or the site file, and is in use.
+        BeamtimeError
+            A variable, or an interface, is wrong.
+        """
+        tcp = self._choose("EPICS_PVAS_SERVER_PORT", "EPICS_PVA_SERVER_PORT", DEFAULT_TCP_PORT)
+        search = self._choose("EPICS_PVAS_BROADCAST_PORT", "EPICS_PVA_BROADCAST_PORT", DEFAULT_SEARCH_PORT)
+        interfaces = choose_interfaces("EPICS_PVAS_INTF_ADDR_LIST", self._wanted_interfaces)
+        _require_free(tcp, search, interfaces)
+        # pvxs would join the lists of the environment to ours: it is given all of them here, and asks nobody.
+        conf = {name: word for name, word in os.environ.items() if name.startswith("EPICS_PVA") and word}
+        if all(is_loopback(interface) for interface in interfaces):
+            conf = {
+                "EPICS_PVAS_BEACON_ADDR_LIST": LOOPBACK,
+                "EPICS_PVAS_AUTO_BEACON_ADDR_LIST": "NO",
+                **conf,
+            }
+        conf |= {
+            "EPICS_PVAS_INTF_ADDR_LIST": " ".join(interfaces),
+            "EPICS_PVAS_SERVER_PORT": str(tcp.port),
+            "EPICS_PVAS_BROADCAST_PORT": str(search.port),
+        }
+        provider = self._provide()
+        try:
+            self._server = Server(providers=[provider], conf=conf, useenv=False)
+        except RuntimeError as error:
+            await self.stop()
+            raise BeamtimeError(
+                f"PVA cannot listen: {error}", advice="check the ports and interfaces"
+            ) from error
+        self.settings = self._server.conf()
+        self.tcp_port, self.port = (
+            int(self.settings[f"EPICS_PVAS_{word}_PORT"]) for word in ("SERVER", "BROADCAST")
+        )
+        if tcp.setting and self.tcp_port != tcp.port:  # taken between the look and the start
+            await self.stop()
+            raise PortTakenError("PVA", tcp.port, tcp.setting)
+
+    def _choose(self, first: str, second: str, default: int) -> PortChoice:
+        return choose_port(
+            (first, second), configured=self._wanted_port, key="epics.pva_port", default=default
+        )
+
+    def _provide(self) -> StaticProvider:
+        provider = StaticProvider()
+        for cell in self._board.cells.values():
+            made = RecordPv(cell, self)
+            self._pvs.append(made)
+            for name in (cell.name, *cell.record.aliases):
+                provider.add(name, made.pv)
+        for posting in self._board.progress.values():
+            shown = ProgressPv(posting)
+            self._pvs.append(shown)
+            provider.add(posting.name, shown.pv)
+        return provider
+
+    def keep(self, work: Coroutine[Any, Any, Any]) -> None:
+        """Run something that does not end with the client who asked for it."""
+        task = asyncio.get_running_loop().create_task(work, name="PVA put")
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def roles_of(self, user: str, op: Any) -> tuple[str, ...]:
+        """Groups of an account on this computer: asked for in a thread, as they may come from far away."""
+        now = time.monotonic()
+        asked, found = self._roles.get(user, (-ROLES_KEPT_S, None))
+        if found is None or now - asked > ROLES_KEPT_S:
+            if len(self._roles) > 1000:  # somebody invents accounts
+                self._roles.clear()
+            found = asyncio.ensure_future(asyncio.to_thread(op.roles))
+            self._roles[user] = now, found
+        return tuple(sorted(await asyncio.shield(found)))
+
+    async def stop(self) -> None:
+        """Let the clients go; a put that is still waited for is answered with an error."""
+        tasks = tuple(self._tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        if self._server is not None:
+            server, self._server = self._server, None
+            await asyncio.to_thread(server.stop)
+        for made in self._pvs:
+            made.close()
+        self._pvs.clear()
+
+
+def _require_free(tcp: PortChoice, search: PortChoice, interfaces: Sequence[str]) -> None:
+    """pvxs takes another port in silence: look before it does."""
+    if tcp.setting:
+        for made in bind_tcp(interfaces, tcp, "PVA"):
+            made.close()
+    if search.setting:
+        for interface in interfaces:
+            bind_udp(interface, search.port, "PVA", search.setting).close()
+
+
+def _blocks(op: Any) -> bool:
+    """Whether the client asked `record[block=true]`: its answer then stands for the end."""
+    options = op.pvRequest().todict().get("record", {}).get("_options", {})
+    return str(options.get("block", "")).lower() in ("true", "1", "yes")
