@@ -256,9 +256,13 @@ def test_the_shipped_file_lets_this_computer_press_and_others_read() -> None:
     assert not may(gate, "DEFAULT", who(user="anybody"))
 
 
-def test_p4p_keeps_the_one_place_that_is_replaced(gate: AccessFile) -> None:
-    """Host names are resolved by us: without this method p4p would do it in its own way."""
-    from p4p.asLib import Engine
+def test_every_address_of_a_host_lets_in(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def two(host: str, *_: object) -> list[tuple[object, ...]]:
+        return [(2, 1, 6, "", (address, 0)) for address in ("192.0.2.1", "192.0.2.2")]
 
-    assert hasattr(Engine, "_resolve_hag")
-    assert gate.addresses == ("127.0.0.1", "192.0.2.17")
+    monkeypatch.setattr("socket.getaddrinfo", two)
+    file.write_text('HAG(consoles) { "consoles.example.org" }\nASG(a) { RULE(1, WRITE) { HAG(consoles) } }')
+
+    gate = load_gate(file)
+
+    assert [may(gate, "a", who(peer=f"192.0.2.{last}")) for last in (1, 2, 3)] == [True, True, False]
