@@ -1,14 +1,13 @@
-"""Whose experiment it is, as the schedule has it."""
+"""UpdateUserInfo: who is on beam, as the schedule has it."""
 
 from datetime import UTC, datetime, timedelta
 from functools import partial
 
+from beamtime_handlers.on_beam import on_beam
 from beamtime_ioc.action import Run, action
 from beamtime_ioc.errors import NotVerifiedError
 from beamtime_ioc.model import Beamtime, Experiment, Json, Site, from_json, to_json
 from beamtime_ioc.ports import Identity, Schedule
-
-from .on_beam import on_beam
 
 
 @action("update-user-info", resource="identity", exclusive=True, needs_experiment=False)
@@ -44,7 +43,7 @@ def update_user_info(run: Run, experiment: Experiment | None) -> Json:
 
 def _look_up(schedule: Schedule, identity: Identity, site: Site) -> Json:
     at = datetime.now(UTC).replace(microsecond=0)
-    beamtime = on_beam(schedule, at.astimezone(site.zone), site.early_min)
+    beamtime = on_beam(schedule, at.astimezone(site.zone), schedule.early_min)
     current = identity.current()
     return {
         "at": at.isoformat(),

@@ -14,8 +14,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from .errors import AccessFileError, NotAllowedError
-from .model import Who
+from beamtime_ioc.errors import AccessFileError, NotAllowedError
+from beamtime_ioc.model import Who
 
 log = logging.getLogger(__name__)
 

@@ -42,7 +42,7 @@ def build_services(file: SiteFile, outbox: Outbox) -> tuple[Site, Mapping[str, S
     """
     modules = dict(load_services(file))
     settings = {section: file.section(section, module.Settings) for section, module in modules.items()}
-    site = file.site(early_min=getattr(settings.get("schedule"), "tolerance_min", 0))
+    site = file.site()
     context = Context(
         site=site, directory=file.directory, state=file.resolve(file.frame.state), outbox=outbox
     )
@@ -59,10 +59,9 @@ def load_site_records(file: SiteFile, actions: Mapping[str, Action]) -> RecordSe
     """
     files = [db_dir() / "beamtime.substitutions", *(file.resolve(path) for path in file.frame.records)]
     records = load_records(files, prefix=file.frame.prefix)
-    rows = {row.action for row in records.actions()}
     records.check_actions(actions)
-    records.check_fields(dict.fromkeys([*FIELDS, LOOKED_UP], 0))  # what does not fit is cut, and says so
-    for name in sorted(set(actions) - set(rows)):
+    records.check_fields([*FIELDS, LOOKED_UP])
+    for name in sorted(set(actions) - {row.action for row in records.actions()}):
         log.info("action %s has no button", name)
     return records
 
@@ -76,6 +75,7 @@ class Ioc:
         self.actions = load_actions()
         self.records = load_site_records(self.file, self.actions)
         self.gate = load_gate(self.file.resolve(self.file.frame.access) if self.file.frame.access else None)
+        self.gate.check_groups(record.asg for record in self.records.records.values() if record.writable)
 
     async def start(self) -> None:
         """Serve first, then let the engine work; returns when a press is taken.
@@ -160,9 +160,8 @@ class Ioc:
 
 
 def _durable(workshop: Workshop, store: Store) -> Engine:
-    from beamtime_ioc.engine.durable import (
-        DurableEngine,  # half a second of imports: the faces serve meanwhile
-    )
+    # Half a second of imports: the faces serve meanwhile.
+    from beamtime_ioc.engine.durable import DurableEngine
 
     return DurableEngine(workshop, store)
 

@@ -1,8 +1,9 @@
 """The board: a Cell per record holds the only truth; who watches is told."""
 
 import asyncio
+import math
 import time
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any, Generic, Protocol, TypeVar
@@ -63,8 +64,7 @@ class Reading(Generic[V]):
     stamp: float
 
 
-class Watcher(Protocol):
-    def __call__(self, reading: Reading[Any]) -> None: ...
+Watcher = Callable[[Reading[Any]], None]
 
 
 class Posting(Generic[V]):
@@ -218,7 +218,7 @@ def cut(text: str, size_bytes: int) -> str:
 
 
 def _check_text(record: Record, value: object) -> str:
-    text = value if isinstance(value, str) else f"{value}"
+    text = str(value)
     try:
         size_bytes = len(text.encode())
     except UnicodeEncodeError:
@@ -249,15 +249,15 @@ def _number(record: Record, value: object, advice: str) -> float:
         number = float(value)  # pyright: ignore[reportArgumentType]
     except (TypeError, ValueError):
         raise BadValueError(f"{record.name} cannot take {value!r}", advice=advice) from None
-    if number != number or number in (float("inf"), float("-inf")):
+    if not math.isfinite(number):
         raise BadValueError(f"{record.name} cannot take {value}", advice=advice)
     return number
 
 
 def _check_float(record: Record, value: object) -> float:
     number = _number(record, value, "send a finite number")
-    low, high = record.drvl, record.drvh
-    if low is not None and high is not None and high > low and not low <= number <= high:
+    low, high = record.number("DRVL"), record.number("DRVH")
+    if high > low and not low <= number <= high:  # equal, as both zeros are: no limits
         raise BadValueError(
             f"{record.name} takes {low:g} to {high:g}, not {number:g}", advice="send one of these"
         )
@@ -318,7 +318,9 @@ class Board:
     Attributes
     ----------
     cells
-        By full name; an alias is a second name of the same cell.
+        By full name.
+    aliases
+        The full name that each alias stands for.
     progress
         By action; the name of each ends in `Progress`.
     """
@@ -341,7 +343,3 @@ class Board:
     def cell(self, suffix: str) -> Cell:
         """The cell of a record by its name without the prefix."""
         return self.cells[self.records.prefix + suffix]
-
-    def set_all(self, values: Iterable[tuple[Cell, Value]]) -> None:
-        for cell, value in values:
-            cell.set(value)

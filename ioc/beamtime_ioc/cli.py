@@ -76,12 +76,8 @@ def serve(
         level=logging.DEBUG if verbose else logging.INFO,
         format="%(asctime)s %(levelname)s %(name)s: %(message)s",
     )
-    for name, level in (
-        ("caproto", logging.WARNING),
-        ("urllib3", logging.WARNING),
-        ("asyncio", logging.WARNING),
-    ):
-        logging.getLogger(name).setLevel(level)
+    for name in ("asyncio", "caproto", "urllib3"):
+        logging.getLogger(name).setLevel(logging.WARNING)
     from beamtime_ioc.app import serve as serve_site
 
     asyncio.run(serve_site(site, lambda line: typer.echo(line)))
@@ -134,7 +130,7 @@ def press(
             typer.echo(f"{button}: abort asked")
         elif wait:
             view = follow(client, button)
-            if view.state not in ("Done", "Problems"):
+            if not view.state.ended_well:
                 raise typer.Exit(BAD_END)
         else:
             client.press(button)
@@ -210,7 +206,8 @@ def export(
     directory: Annotated[Path, typer.Argument(help="Where the files are written.", show_default=False)],
     site: SiteOption = None,
 ) -> None:
-    """Write what follows from the records: one flat .db, the .req for autosave, the reference tables.
+    """Write what follows from the records: one flat .db, the .req for autosave, the two
+    reference pages.
 
     With --site the site's own records are in them. Exit code 2 if a file is wrong.
     """

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, Literal, TypeVar, cast
 from zoneinfo import ZoneInfo, available_timezones
@@ -51,11 +52,11 @@ class PlaceSettings(Part):
     name: str = Field(description="short name for screens, such as det1", pattern=r"^[A-Za-z0-9_-]{1,20}$")
     top: Path = Field(description="top directory; must exist, is never made")
     path: str = Field(
-        "{start:%Y-%m}/{name}",
+        Place.path,
         description="template of the directory below top; fields: start, end, name, pi, proposal, cycle",
     )
     mode: Annotated[str, AfterValidator(_mode)] = Field(
-        "2770", description="octal mode of what is made, in quotes"
+        f"{Place.mode:o}", description="octal mode of what is made, in quotes"
     )
     group: str = Field("", description="group of what is made; empty: as the system gives it")
     marker: str = Field("", description="file below top that says that the right disk is mounted")
@@ -65,7 +66,7 @@ class ExperimentSettings(Part):
     """How experiments are named."""
 
     name: str = Field(
-        "{start:%Y-%m}-{pi}-{proposal}",
+        Site.experiment_name,
         description="template of start, end, pi, pi_first, proposal, beamtime, cycle; each made safe",
     )
     names: Literal["safe"] = Field("safe", description="rule that makes names safe for paths")
@@ -138,7 +139,7 @@ class SiteFile:
         """
         return _validated(settings, self.sections.get(name, {}), self.path, self.lines, (name,))
 
-    def site(self, early_min: float = 0) -> Site:
+    def site(self) -> Site:
         frame = self.frame
         places = [
             Place(
@@ -157,13 +158,12 @@ class SiteFile:
             zone=ZoneInfo(frame.timezone),
             places=tuple(places),
             experiment_name=frame.experiment.name,
-            early_min=early_min,
         )
         self._try_templates(site)
         return site
 
     def _try_templates(self, site: Site) -> None:
-        now = site_example_time(site)
+        now = datetime(2026, 1, 31, 8, tzinfo=site.zone)
         person = Person(first_name="Zoë", last_name="Example", is_pi=True)
         try:
             experiment = site.experiment(
@@ -179,13 +179,6 @@ class SiteFile:
 
     def _wrong(self, location: Location, text: str) -> SiteFileError:
         return SiteFileError(self.path, line_of(self.lines, location), f"{dotted(location)}: {text}")
-
-
-def site_example_time(site: Site) -> Any:
-    """Any moment in the site's zone, to try templates with."""
-    from datetime import datetime
-
-    return datetime(2026, 1, 31, 8, tzinfo=site.zone)
 
 
 def dotted(location: Location) -> str:

@@ -6,6 +6,7 @@ BeamtimeError
     PortTakenError                                    a port that was asked for is in use
     RefusedError                                      a press or a put is refused
         NotAllowedError, BusyError, BadValueError, NotReadyError
+        NoExperimentError                             an action needs a current experiment
     RunEndedError                                     a run that was waited for did not end well
     NoAnswerError                                     no IOC answers for a name
     ServiceError                                      a service outside
@@ -15,7 +16,6 @@ BeamtimeError
         NobodyOnBeamError, SeveralOnBeamError, NoCycleError
     EffectError                                       an effect does not stand
         ConflictError, NotVerifiedError, PlaceError, OutcomeUnknownError
-    NoExperimentError                                 an action needs a current experiment
     StepFailedError, EffectsFailedError               what a handler sees of a failed step
     NotJsonError                                      a value that cannot be written down
 
@@ -194,7 +194,7 @@ class OutcomeUnknownError(EffectError):
     """It may or may not have happened, and is not repeated by itself."""
 
 
-class NoExperimentError(BeamtimeError):
+class NoExperimentError(RefusedError):
     """There is no current experiment."""
 
     def __init__(self) -> None:

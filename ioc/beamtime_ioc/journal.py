@@ -19,7 +19,7 @@ HISTORY = sa.table(
     "beamtime_history",
     sa.column("run_id"),
     sa.column("action"),
-    sa.column("status"),
+    sa.column("state_without_outcome"),
     sa.column("stored_order"),
     sa.column("stored_outcome"),
 )
@@ -46,20 +46,10 @@ class RunRecord:
         return ((self.ended or datetime.now(UTC)) - self.pressed).total_seconds()
 
 
-STATES = {
-    "ENQUEUED": RunState.QUEUED,
-    "DELAYED": RunState.QUEUED,
-    "PENDING": RunState.RUNNING,
-    "CANCELLED": RunState.ABORTED,
-}
-
-
 def _record(row: Any) -> RunRecord:
     order = cast(dict[str, Any], json.loads(row.stored_order))
     outcome = cast(dict[str, Any], json.loads(row.stored_outcome)) if row.stored_outcome else {}
-    state = STATES.get(row.status, RunState.FAILED)
-    if outcome:
-        state = RunState(outcome["state"])
+    state = RunState(outcome.get("state", row.state_without_outcome))
     message = outcome.get("message", "")
     if state is RunState.FAILED and not outcome:
         message = "the engine could not run it; see the log"
@@ -95,7 +85,9 @@ class Journal:
 
     def open(self) -> Sequence[RunRecord]:
         """The runs that have not ended, oldest first."""
-        query = sa.select(HISTORY).where(HISTORY.c.status.in_(["PENDING", "ENQUEUED"]))
+        query = sa.select(HISTORY).where(
+            HISTORY.c.state_without_outcome.in_([RunState.QUEUED, RunState.RUNNING])
+        )
         return self._records(query.order_by(HISTORY.c.run_id))
 
     def run(self, run_id: str) -> RunRecord | None:

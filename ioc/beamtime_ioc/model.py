@@ -54,6 +54,11 @@ class RunState(StrEnum):
     def ended(self) -> bool:
         return self not in (RunState.QUEUED, RunState.RUNNING, RunState.ABORTING)
 
+    @property
+    def ended_well(self) -> bool:
+        """Whether a client that waits hears of a success."""
+        return self in (RunState.DONE, RunState.PROBLEMS)
+
 
 @cache
 def type_adapter(kind: type[T]) -> pydantic.TypeAdapter[T]:
@@ -224,8 +229,6 @@ class Site:
     zone: ZoneInfo
     places: tuple[Place, ...] = ()
     experiment_name: str = "{start:%Y-%m}-{pi}-{proposal}"
-    early_min: float = 0
-    """Minutes before its start in which a beamtime is taken when no other is active."""
 
     def experiment(self, beamtime: Beamtime) -> Experiment:
         """The beamtime under this site's names and in its zone."""

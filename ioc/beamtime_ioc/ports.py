@@ -8,11 +8,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol
 
 from beamtime_ioc.model import Beamtime, Cycle, Experiment, Json, Letter, Person, Place, Site
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,7 +39,8 @@ class Service(Protocol):
 class Schedule(Service, Protocol):
     """Who is on the beamline when."""
 
-    name: str
+    early_min: float
+    """Minutes before its start in which a beamtime is taken when no other is active."""
 
     def cycles(self) -> Sequence[Cycle] | None:
         """All run cycles, or None where the schedule has no such thing."""

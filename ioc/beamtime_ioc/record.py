@@ -3,7 +3,6 @@
 import dataclasses
 from collections.abc import Mapping
 from functools import cached_property
-from pathlib import Path
 from typing import Literal
 
 from beamtime_ioc.macros import Mark
@@ -15,6 +14,7 @@ from beamtime_ioc.recordtypes import (
     Kind,
     constant_text,
     first_number,
+    number_of,
     state_names,
     whole_number,
 )
@@ -52,15 +52,6 @@ class Record:
     view_of: str | None = None
 
     @property
-    def path(self) -> Path:
-        """The file that declares it."""
-        return self.mark.path
-
-    @property
-    def line(self) -> int:
-        return self.mark.line
-
-    @property
     def desc(self) -> str:
         return self.fields.get("DESC", "")
 
@@ -73,10 +64,6 @@ class Record:
     def egu(self) -> str:
         return self.fields.get("EGU", "")
 
-    @property
-    def prec(self) -> int:
-        return whole_number(self.fields.get("PREC") or "0")
-
     @cached_property
     def nelm(self) -> int:
         """Bytes of a text, 39 of a string; 1 of everything else."""
@@ -84,25 +71,9 @@ class Record:
             return whole_number(self.fields["NELM"])
         return TEXT39_BYTES if self.kind is Kind.STRING else 1
 
-    @property
-    def hopr(self) -> float | None:
-        return self._limit("HOPR")
-
-    @property
-    def lopr(self) -> float | None:
-        return self._limit("LOPR")
-
-    @cached_property
-    def drvh(self) -> float | None:
-        return self._limit("DRVH")
-
-    @cached_property
-    def drvl(self) -> float | None:
-        return self._limit("DRVL")
-
-    def _limit(self, name: str) -> float | None:
-        text = self.fields.get(name)
-        return float(whole_number(text)) if text and "x" in text.lower() else float(text) if text else None
+    def number(self, field: str) -> float:
+        """What the file says, such as `DRVH`; EPICS' zero where it says nothing."""
+        return number_of(self.fields.get(field) or "0")
 
     @cached_property
     def states(self) -> tuple[str, ...]:
@@ -132,16 +103,6 @@ class Record:
     def action(self) -> str | None:
         """The action that this button starts."""
         return self.info.get("beamtime:action")
-
-    @property
-    def abort(self) -> str | None:
-        """The action that this button stops."""
-        return self.info.get("beamtime:abort")
-
-    @property
-    def preview(self) -> str | None:
-        """The action that this button plans."""
-        return self.info.get("beamtime:preview")
 
     @property
     def field(self) -> str | None:

@@ -4,7 +4,6 @@ import re
 import sys
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 
 from beamtime_ioc.bindings import check_bindings
@@ -40,16 +39,6 @@ class RecordSet:
 
     prefix: str
     records: Mapping[str, Record]
-
-    @cached_property
-    def names(self) -> Mapping[str, Record]:
-        """The records by all their names: their own and their aliases."""
-        aliases = {alias: record for record in self.records.values() for alias in record.aliases}
-        return {**self.records, **aliases}
-
-    def find(self, name: str) -> Record | None:
-        """The record of this name or alias."""
-        return self.names.get(name)
 
     def by_suffix(self, suffix: str) -> Record:
         """The record of this name behind the prefix; KeyError when there is none."""
@@ -92,13 +81,13 @@ class RecordSet:
                     f'"{row.button.name}": no handler for the action {row.action}; these are: {names}'
                 )
 
-    def check_fields(self, longest: Mapping[str, int]) -> None:
-        """See that the experiment has every field that is shown, and that its longest text fits.
+    def check_fields(self, known: Collection[str]) -> None:
+        """See that the experiment has every field that is shown.
 
         Parameters
         ----------
-        longest
-            By path, such as `pi.last_name`: bytes of the longest legal text; 0 for a number.
+        known
+            Paths, such as `pi.last_name`.
 
         Raises
         ------
@@ -106,15 +95,10 @@ class RecordSet:
             With the record's file and line.
         """
         for record in self.fields():
-            path = record.field or ""
-            if path not in longest:
-                names = ", ".join(sorted(longest))
+            if record.field not in known:
                 raise record.mark.error(
-                    f'"{record.name}": an experiment has no field {path}; these are: {names}'
-                )
-            if record.kind in (Kind.TEXT, Kind.STRING) and record.nelm < longest[path]:
-                raise record.mark.error(
-                    f'"{record.name}": NELM is {record.nelm}, and {path} can have {longest[path]} bytes'
+                    f'"{record.name}": an experiment has no field {record.field}; '
+                    f"these are: {', '.join(sorted(known))}"
                 )
 
 

@@ -260,6 +260,11 @@ def state_names(fields: Mapping[str, str]) -> tuple[str, ...]:
 def first_number(fields: Mapping[str, str]) -> float:
     """The value before anybody wrote: a constant link goes before VAL, as in EPICS base."""
     text = fields.get("INP") or fields.get("DOL") or fields.get("VAL") or "0"
+    return number_of(text)
+
+
+def number_of(text: str) -> float:
+    """Read a number as EPICS does: decimal, or a whole one in hexadecimal."""
     return float(whole_number(text)) if _is_whole(text) else float(text)
 
 

@@ -29,8 +29,6 @@ from beamtime_ioc.ports import Identity
 
 log = logging.getLogger(__name__)
 
-GOOD_ENDS = (RunState.DONE, RunState.PROBLEMS)
-
 
 class RunEnd:
     """Awaited by whoever waits for a run: raises RunEndedError unless it ended well."""
@@ -46,7 +44,7 @@ class RunEnd:
     async def _wait(self) -> None:
         await self._event.wait()
         assert self._outcome is not None
-        if self._outcome.state not in GOOD_ENDS:
+        if not self._outcome.state.ended_well:
             raise RunEndedError(self._outcome.state, self._outcome.message)
 
     def __await__(self) -> Generator[Any, None, None]:
@@ -99,12 +97,14 @@ class Runner:
 
         Raises
         ------
-        BusyError, NotReadyError, NoExperimentError
-            Refused; the reason stands on the message record too.
+        RefusedError
+            BusyError, NotReadyError, NoExperimentError, or it cannot be written down; the reason stands on
+            the message record too.
         """
         action = self.workshop.actions[name]
         run = ActiveRun(id=new_run_id(), action=action, who=who, pressed=time.time())
         try:
+            engine = self._ready_engine()
             self._require_free(action)
             self.active[run.id] = run  # from here on others are refused
             try:
@@ -117,7 +117,7 @@ class Runner:
                     experiment=experiment,
                     arguments=dict(arguments or {}),
                 )
-                await self._written(order)
+                await self._write_down(order, engine)
             except BaseException:
                 del self.active[run.id]
                 self._count()
@@ -130,11 +130,14 @@ class Runner:
             self._show(run)
         return run.end
 
-    def _require_free(self, action: Action) -> None:
+    def _ready_engine(self) -> Engine:
         if self.engine is None:
             raise NotReadyError(
                 f"not now: {self.why_not_ready}", advice="press again when EngineState is Running"
             )
+        return self.engine
+
+    def _require_free(self, action: Action) -> None:
         for run in self.active.values():
             same = run.action.name == action.name
             if same or action.exclusive or run.action.exclusive:
@@ -148,14 +151,12 @@ class Runner:
     async def _freeze(self, action: Action) -> Experiment | None:
         experiment = await asyncio.to_thread(self.identity.current)
         if experiment is None and action.needs_experiment:
-            error = NoExperimentError()
-            raise RefusedError(error.sentence, advice=error.advice)
+            raise NoExperimentError
         return experiment
 
-    async def _written(self, order: Order) -> None:
-        assert self.engine is not None
+    async def _write_down(self, order: Order, engine: Engine) -> None:
         try:
-            await self.engine.submit(order)
+            await engine.submit(order)
         except Exception as error:  # whatever the engine's database says: nothing was begun
             log.exception("run %s %s: cannot be written down", order.id, order.action)
             raise RefusedError(
@@ -174,10 +175,7 @@ class Runner:
         try:
             if name in self._planning:
                 raise BusyError(f"the preview of {row.button.suffix} runs", advice="wait for its end")
-            if self.engine is None:
-                raise NotReadyError(
-                    f"not now: {self.why_not_ready}", advice="wait until EngineState is Running"
-                )
+            self._ready_engine()
         except RefusedError as error:
             self._refused(name, who, error)
             raise

@@ -160,7 +160,7 @@ def test_a_schedule_that_fails_is_never_nobody(
 class MemorySchedule:
     """A schedule without a service; `asked` holds the windows."""
 
-    name = "memory"
+    early_min: float = 0
 
     def __init__(self, *beamtimes: Beamtime, cycles: Sequence[Cycle] | None = None) -> None:
         self.beamtimes, self._cycles = beamtimes, cycles

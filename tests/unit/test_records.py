@@ -76,8 +76,13 @@ def test_a_number_has_its_limits_its_unit_and_its_first_value(load: Load) -> Non
         """)
     )
 
-    assert (record.desc, record.egu, record.prec, record.initial) == ("Energy of the beam", "keV", 3, 12.5)
-    assert (record.hopr, record.lopr, record.drvh, record.drvl) == (100.0, 0.0, 80.0, None)
+    assert (record.desc, record.egu, record.number("PREC"), record.initial) == (
+        "Energy of the beam",
+        "keV",
+        3,
+        12.5,
+    )
+    assert [record.number(name) for name in ("HOPR", "LOPR", "DRVH", "DRVL")] == [100.0, 0.0, 80.0, 0.0]
     assert (record.asg, record.nelm, record.states) == ("beam", 1, ())
 
 
@@ -134,9 +139,8 @@ def test_a_record_is_found_by_name_alias_and_suffix(load: Load) -> None:
 
     lamp = found.by_suffix("Lamp")
 
-    assert (lamp.name, lamp.suffix, lamp.line) == (f"{PREFIX}Lamp", "Lamp", 1)
-    assert found.find(f"{PREFIX}Lamp") is found.find("99bm:L") is found.find(f"{PREFIX}Light") is lamp
-    assert found.find(f"{PREFIX}Nothing") is None
+    assert (lamp.name, lamp.suffix, lamp.mark.line) == (f"{PREFIX}Lamp", "Lamp", 1)
+    assert lamp.aliases == ("99bm:L", f"{PREFIX}Light")
     with pytest.raises(KeyError):
         found.by_suffix("Nothing")
 

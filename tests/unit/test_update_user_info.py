@@ -4,7 +4,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -34,7 +33,7 @@ VISIT = Beamtime(
 class MemorySchedule:
     """Has one beamtime, or fails."""
 
-    name = "aps"
+    early_min: float = 0
 
     def __init__(self, *beamtimes: Beamtime, error: Exception | None = None) -> None:
         self.beamtimes, self.error = beamtimes, error
@@ -54,9 +53,10 @@ class MemorySchedule:
         return None
 
 
-def make_run(*beamtimes: Beamtime, identity: MemoryIdentity | None = None, **site: Any) -> FakeRun:
-    services = {"schedule": MemorySchedule(*beamtimes), "identity": identity or MemoryIdentity()}
-    return FakeRun(site=replace(SITE, **site), services=services)
+def make_run(*beamtimes: Beamtime, identity: MemoryIdentity | None = None, early_min: float = 0) -> FakeRun:
+    schedule = MemorySchedule(*beamtimes)
+    schedule.early_min = early_min
+    return FakeRun(site=SITE, services={"schedule": schedule, "identity": identity or MemoryIdentity()})
 
 
 def test_who_is_on_beam_becomes_the_current_experiment() -> None:

@@ -11,7 +11,6 @@ import secrets
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, cast
 
 import sqlalchemy as sa
@@ -42,7 +41,10 @@ AT_ONCE = 8
 
 HISTORY_VIEW = """
 CREATE VIEW beamtime_history AS
-SELECT ws.workflow_uuid AS run_id, ws.name AS action, ws.status AS status,
+SELECT ws.workflow_uuid AS run_id, ws.name AS action,
+       CASE ws.status WHEN 'ENQUEUED' THEN 'Queued' WHEN 'DELAYED' THEN 'Queued'
+                      WHEN 'PENDING' THEN 'Running' WHEN 'CANCELLED' THEN 'Aborted'
+                      ELSE 'Failed' END AS state_without_outcome,
        json_extract(COALESCE(wi.inputs, ws.inputs), '$.args[0]') AS stored_order,
        COALESCE(wo.output, ws.output) AS stored_outcome
 FROM workflow_status ws
@@ -75,25 +77,18 @@ def _exception_text(value: object) -> Json:
     raise TypeError(f"a {type(value).__name__} is no JSON value")
 
 
-@dataclass
-class _Live:
-    """A run that is at work in this process."""
-
-    cancel: threading.Event
-
-
 class DurableRecorder:
     """A run's memory in the state database."""
 
-    def __init__(self, engine: "DurableEngine", run_id: str, live: _Live) -> None:
-        self.engine, self.run_id, self.live = engine, run_id, live
+    def __init__(self, engine: "DurableEngine", run_id: str, cancel: threading.Event) -> None:
+        self.engine, self.run_id, self.cancel = engine, run_id, cancel
         self.token = secrets.token_hex(8)
 
     def remember(self, title: str, body: Callable[[], Json]) -> Json:
         return DBOS.run_step({"name": title}, body)
 
     def check(self) -> None:
-        if self.live.cancel.is_set():
+        if self.cancel.is_set():
             raise Cancelled
         if self.engine.stopping.is_set():
             raise Stopping
@@ -105,7 +100,7 @@ class DurableRecorder:
         deadline = time.monotonic() + seconds
         while (left := deadline - time.monotonic()) > 0:
             self.check()
-            self.live.cancel.wait(min(left, 0.1))
+            self.cancel.wait(min(left, 0.1))
         self.check()
 
 
@@ -121,8 +116,8 @@ class DurableEngine:
     def __init__(self, workshop: Workshop, store: Store) -> None:
         self.workshop, self.store = workshop, store
         self.stopping = threading.Event()
-        self._live: dict[str, _Live] = {}
-        self._lock = threading.Lock()
+        self._cancels: dict[str, threading.Event] = {}  # of the runs at work in this process
+        self._changed = threading.Condition()
         self._workflows: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {}
 
     def start(self, listener: Listener) -> None:
@@ -176,12 +171,10 @@ class DurableEngine:
     def stop(self, grace_s: float) -> bool:
         """Let each run end at its next step: the rows stay open, and the next start resumes them."""
         self.stopping.set()
-        deadline = time.monotonic() + grace_s
-        while self._live and time.monotonic() < deadline:
-            self.stopping.wait(0)
-            threading.Event().wait(0.02)
+        with self._changed:
+            finished = self._changed.wait_for(lambda: not self._cancels, grace_s)
         DBOS.destroy(workflow_completion_timeout_sec=0)
-        return not self._live
+        return finished
 
     async def submit(self, order: Order) -> None:
         await asyncio.to_thread(self._submit, order)
@@ -197,10 +190,10 @@ class DurableEngine:
     def _cancel(self, run_id: str) -> None:
         # In this order: the run reads the flag before it calls the handler.
         DBOS.update_workflow_attributes(run_id, {"cancel": True}, merge=True)
-        with self._lock:
-            live = self._live.get(run_id)
-        if live is not None:
-            live.cancel.set()
+        with self._changed:
+            cancel = self._cancels.get(run_id)
+        if cancel is not None:
+            cancel.set()
             return
         status = DBOS.get_workflow_status(run_id)
         if status is not None and status.status == "ENQUEUED":
@@ -218,22 +211,23 @@ class DurableEngine:
         return bool(attributes and attributes.get("cancel"))
 
     def _run(self, order: Order) -> dict[str, Any]:
-        live = _Live(cancel=threading.Event())
-        with self._lock:
-            self._live[order.id] = live
+        cancel = threading.Event()
+        with self._changed:
+            self._cancels[order.id] = cancel
         try:
             if self.cancel_is_written(order.id):
-                live.cancel.set()
+                cancel.set()
             if self.stopping.is_set():
                 raise Stopping
-            self.listener.on_state(order.id, RunState.ABORTING if live.cancel.is_set() else RunState.RUNNING)
-            recorder = DurableRecorder(self, order.id, live)
+            self.listener.on_state(order.id, RunState.ABORTING if cancel.is_set() else RunState.RUNNING)
+            recorder = DurableRecorder(self, order.id, cancel)
             run = LiveRun(order, self.workshop, recorder, lambda p: self.listener.on_progress(order.id, p))
             outcome = perform(run)
             ended = cast(dict[str, Any], to_json(outcome))
         finally:
-            with self._lock:
-                del self._live[order.id]
+            with self._changed:
+                del self._cancels[order.id]
+                self._changed.notify_all()
         threading.Thread(target=self._tell_end, args=(order.id, outcome), daemon=True).start()
         return ended
 

@@ -4,7 +4,7 @@ import logging
 
 from beamtime_ioc.engine.engine import Outcome, checked_json
 from beamtime_ioc.engine.work import LiveRun
-from beamtime_ioc.engine.workshop import fault, find_action
+from beamtime_ioc.engine.workshop import fault
 from beamtime_ioc.errors import BeamtimeError, Cancelled
 from beamtime_ioc.model import Json, RunState
 
@@ -14,7 +14,7 @@ log = logging.getLogger(__name__)
 def perform(run: LiveRun) -> Outcome:
     """Run a handler to its end and say how it ended. Stopping passes through."""
     try:
-        value = find_action(run.workshop, run.order.action)(run, run.order.experiment, **run.order.arguments)
+        value = run.workshop.action(run.order.action)(run, run.order.experiment, **run.order.arguments)
         outcome = _good_end(run, checked_json("the handler's result", value))
     except Cancelled:
         outcome = Outcome(

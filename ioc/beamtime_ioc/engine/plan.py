@@ -1,51 +1,28 @@
 """The preview of a press: what a run would do, found by looking only."""
 
 from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+from typing import Any
 
 from beamtime_ioc.action import UNKNOWN, Effect
 from beamtime_ioc.engine.engine import Order, checked_json
-from beamtime_ioc.engine.workshop import Workshop, fault, find_action, find_service
+from beamtime_ioc.engine.ordered import OrderedRun
+from beamtime_ioc.engine.workshop import Workshop, fault
 from beamtime_ioc.errors import BeamtimeError, OutcomeUnknownError
-from beamtime_ioc.model import Experiment, Json, Site
-
-P = TypeVar("P")
+from beamtime_ioc.model import Experiment, Json
 
 
 class _PlanEnds(BaseException):
     """The rest depends on what has not been done."""
 
 
-class PlanRun:
+class PlanRun(OrderedRun):
     """A `Run` that reads, and writes nothing but its plan."""
 
     preview = True
 
     def __init__(self, order: Order, workshop: Workshop) -> None:
-        self.order, self.workshop = order, workshop
+        super().__init__(order, workshop)
         self.lines: list[str] = []
-
-    @property
-    def id(self) -> str:
-        return self.order.id
-
-    @property
-    def site(self) -> Site:
-        return self.workshop.site
-
-    def service(self, port: type[P]) -> P:
-        return find_service(self.workshop, port)
-
-    def effect(
-        self,
-        title: str,
-        *,
-        look: Callable[[], Json],
-        make: Callable[[], object],
-        verify: Callable[[], Json],
-        retries: int = 0,
-    ) -> Any:
-        return self.effects([Effect(title, look=look, make=make, verify=verify, retries=retries)])[0]
 
     def effects(self, effects: Sequence[Effect], *, at_once: int = 1, optional: bool = False) -> list[Any]:
         return [self._look(effect) for effect in effects]
@@ -82,7 +59,7 @@ class PlanRun:
 
     def call(self, action: str, *, experiment: Experiment | None, **arguments: Json) -> Any:
         self.lines.append(f"{action}:")
-        return find_action(self.workshop, action)(self, experiment, **arguments)
+        return self.workshop.action(action)(self, experiment, **arguments)
 
     def hold(self, title: str, reason: str) -> None:
         self.lines.append(f"not done: {title}: {reason}")
@@ -92,7 +69,7 @@ def plan(order: Order, workshop: Workshop) -> str:
     """What a press would do now, one line an effect; ends with the reason if it cannot go on."""
     run = PlanRun(order, workshop)
     try:
-        find_action(workshop, order.action)(run, order.experiment, **order.arguments)
+        workshop.action(order.action)(run, order.experiment, **order.arguments)
     except _PlanEnds:
         pass
     except BeamtimeError as error:

@@ -12,11 +12,12 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Protocol, TypeVar, cast
+from typing import Any, Protocol, cast
 
 from beamtime_ioc.action import UNKNOWN, Effect, Progress, StepLine, Unknown
 from beamtime_ioc.engine.engine import Order, checked_json
-from beamtime_ioc.engine.workshop import Workshop, fault, find_action, find_service
+from beamtime_ioc.engine.ordered import OrderedRun
+from beamtime_ioc.engine.workshop import Workshop, fault
 from beamtime_ioc.errors import (
     BeamtimeError,
     Cancelled,
@@ -27,10 +28,9 @@ from beamtime_ioc.errors import (
     ServiceUnavailableError,
     StepFailedError,
 )
-from beamtime_ioc.model import Experiment, Json, Site
+from beamtime_ioc.model import Experiment, Json
 
 log = logging.getLogger(__name__)
-P = TypeVar("P")
 Tagged = dict[str, Json]
 
 LONGEST_WAIT_S = 60.0
@@ -59,7 +59,7 @@ class Recorder(Protocol):
         ...
 
 
-class LiveRun:
+class LiveRun(OrderedRun):
     """A `Run` that does what it says."""
 
     preview = False
@@ -67,7 +67,8 @@ class LiveRun:
     def __init__(
         self, order: Order, workshop: Workshop, recorder: Recorder, tell: Callable[[Progress], None]
     ) -> None:
-        self.order, self.workshop, self.recorder, self._tell = order, workshop, recorder, tell
+        super().__init__(order, workshop)
+        self.recorder, self._tell = recorder, tell
         self.problems: list[str] = []
         self.unknown: list[str] = []
         self.steps: list[StepLine] = []
@@ -75,36 +76,11 @@ class LiveRun:
         self._depth = 0
         self._lock = threading.Lock()
 
-    @property
-    def id(self) -> str:
-        return self.order.id
-
-    @property
-    def site(self) -> Site:
-        return self.workshop.site
-
-    def service(self, port: type[P]) -> P:
-        return find_service(self.workshop, port)
-
-    # -- the words --------------------------------------------------------------------------
-
-    def effect(
-        self,
-        title: str,
-        *,
-        look: Callable[[], Json],
-        make: Callable[[], object],
-        verify: Callable[[], Json],
-        retries: int = 0,
-    ) -> Any:
-        return self.effects([Effect(title, look=look, make=make, verify=verify, retries=retries)])[0]
-
     def effects(self, effects: Sequence[Effect], *, at_once: int = 1, optional: bool = False) -> list[Any]:
         if not effects:
             return []
         self.recorder.check()
         first = len(self.steps)
-        ran: list[bool] = []
         for effect in effects:
             self._line(StepLine(name=effect.title, state="waiting" if len(effects) > 1 else "running"))
 
@@ -117,15 +93,15 @@ class LiveRun:
             return tagged
 
         def body() -> Json:
-            ran.append(True)
             if at_once == 1 or len(effects) == 1:
                 return cast(Json, [work(index) for index in range(len(effects))])
             with ThreadPoolExecutor(at_once, thread_name_prefix="effects") as pool:
                 return cast(Json, list(pool.map(work, range(len(effects)))))
 
         title = effects[0].title if len(effects) == 1 else f"{len(effects)} effects: {effects[0].title}, ..."
-        results = cast(list[Tagged], self.recorder.remember(title, body))
-        if not ran:  # a replay: what is remembered is shown
+        found, remembered = self._remember(title, body)
+        results = cast(list[Tagged], found)
+        if remembered:
             for index, tagged in enumerate(results):
                 self._line(_line_of(effects[index].title, tagged, 0.0), first + index, remembered=True)
         return self._values([effect.title for effect in effects], results, optional)
@@ -157,7 +133,7 @@ class LiveRun:
         self.recorder.wait(seconds)
 
     def call(self, action: str, *, experiment: Experiment | None, **arguments: Json) -> Any:
-        called = find_action(self.workshop, action)
+        called = self.workshop.action(action)
         self._depth += 1
         try:
             return called(self, experiment, **arguments)
@@ -172,16 +148,22 @@ class LiveRun:
     def _single(self, title: str, body: Callable[[], Tagged]) -> Any:
         self.recorder.check()
         index = self._line(StepLine(name=title, state="running"))
-        ran: list[bool] = []
-
-        def noted() -> Json:
-            ran.append(True)
-            return cast(Json, body())
-
         began = time.monotonic()
-        tagged = cast(Tagged, self.recorder.remember(title, noted))
-        self._line(_line_of(title, tagged, time.monotonic() - began), index, remembered=not ran)
+        found, remembered = self._remember(title, lambda: cast(Json, body()))
+        tagged = cast(Tagged, found)
+        self._line(_line_of(title, tagged, time.monotonic() - began), index, remembered=remembered)
         return self._values([title], [tagged], optional=False)[0]
+
+    def _remember(self, title: str, body: Callable[[], Json]) -> tuple[Json, bool]:
+        """What the body gives; True if it ran before a restart and is only remembered."""
+        remembered = True
+
+        def running() -> Json:
+            nonlocal remembered
+            remembered = False
+            return body()
+
+        return self.recorder.remember(title, running), remembered
 
     def _try_effect(self, effect: Effect) -> Tagged:
         how = ["stands already"]

@@ -1,8 +1,8 @@
 """All that a run is made with, and the words for what is not there."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, TypeVar, cast
+from typing import TypeVar, cast
 
 from beamtime_ioc.action import Action
 from beamtime_ioc.errors import BeamtimeError
@@ -20,21 +20,19 @@ class Workshop:
     services: Services
     site: Site
 
+    def service(self, port: type[P]) -> P:
+        """The client of a port, by the port's name in small letters."""
+        section = port.__name__.lower()
+        if section not in self.services:
+            raise BeamtimeError(
+                f"no {section} is configured", advice=f"add a section {section}: to the site file"
+            )
+        return cast(P, self.services[section])
 
-def find_service(workshop: Workshop, port: type[P]) -> P:
-    """The client of a port, by the port's name in small letters."""
-    section = port.__name__.lower()
-    if section not in workshop.services:
-        raise BeamtimeError(
-            f"no {section} is configured", advice=f"add a section {section}: to the site file"
-        )
-    return cast(P, workshop.services[section])
-
-
-def find_action(workshop: Workshop, name: str) -> Callable[..., Any]:
-    if name not in workshop.actions:
-        raise BeamtimeError(f"there is no action {name}", advice="install the package that has it")
-    return workshop.actions[name]
+    def action(self, name: str) -> Action:
+        if name not in self.actions:
+            raise BeamtimeError(f"there is no action {name}", advice="install the package that has it")
+        return self.actions[name]
 
 
 def fault(where: str, error: Exception) -> tuple[str, str]:

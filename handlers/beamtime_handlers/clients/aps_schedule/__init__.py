@@ -11,11 +11,10 @@ from urllib.parse import urlsplit
 import pydantic
 from pydantic import BaseModel, ConfigDict, Field
 
+from beamtime_handlers.clients.aps_schedule.client import ApsSchedule
+from beamtime_handlers.clients.aps_schedule.credentials import VARIABLE, read_credentials
+from beamtime_handlers.clients.aps_schedule.web import Web
 from beamtime_ioc.ports import Context
-
-from .client import ApsSchedule
-from .credentials import VARIABLE, read_credentials
-from .web import Web
 
 __all__ = ["ApsSchedule", "Settings", "build"]
 
@@ -78,4 +77,6 @@ def build(settings: Settings, context: Context) -> ApsSchedule:
         read_timeout_s=settings.read_timeout_s,
         overall_timeout_s=settings.overall_timeout_s,
     )
-    return ApsSchedule(web, beamline=context.site.beamline, cycle=settings.cycle)
+    return ApsSchedule(
+        web, beamline=context.site.beamline, cycle=settings.cycle, early_min=settings.tolerance_min
+    )

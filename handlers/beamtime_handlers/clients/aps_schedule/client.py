@@ -4,12 +4,11 @@ import time
 from collections.abc import Sequence
 from datetime import datetime
 
+from beamtime_handlers.clients.aps_schedule.replies import SOURCE, parse_cycles, parse_list, parse_schedule
+from beamtime_handlers.clients.aps_schedule.web import Web
 from beamtime_ioc.errors import BeamtimeError
 from beamtime_ioc.model import Beamtime, Cycle
 from beamtime_ioc.ports import Health
-
-from .replies import SOURCE, parse_cycles, parse_list, parse_schedule
-from .web import Web
 
 CYCLES_KEPT_S = 3600.0
 CYCLES_SEARCHED = 6
@@ -28,10 +27,8 @@ class ApsSchedule:
         nevertheless.
     """
 
-    name = SOURCE
-
-    def __init__(self, web: Web, *, beamline: str, cycle: str | None = None) -> None:
-        self.web, self.beamline, self.cycle = web, beamline, cycle
+    def __init__(self, web: Web, *, beamline: str, cycle: str | None = None, early_min: float = 0) -> None:
+        self.web, self.beamline, self.cycle, self.early_min = web, beamline, cycle, early_min
         self._cycles: tuple[float, tuple[Cycle, ...]] | None = None
 
     def check(self) -> Health:
@@ -68,7 +65,7 @@ class ApsSchedule:
 
     def by_id(self, key: str) -> Beamtime | None:
         """The beamtime with this number, its last part where it has several, out of the newest cycles."""
-        wanted = key.removeprefix(f"{self.name}:")
+        wanted = key.removeprefix(f"{SOURCE}:")
         names = [self.cycle] if self.cycle else [c.name for c in self._all_cycles()[::-1][:CYCLES_SEARCHED]]
         for name in names:
             found = [beamtime for beamtime in self._schedule(name) if beamtime.id == wanted]

@@ -13,9 +13,8 @@ import requests
 import urllib3
 from requests.auth import AuthBase, HTTPBasicAuth
 
+from beamtime_handlers.clients.aps_schedule.credentials import Credentials
 from beamtime_ioc.errors import BadResponseError, ServiceDeniedError, ServiceUnavailableError
-
-from .credentials import Credentials
 
 PAUSES_S = (0.2, 0.6)
 """Waits before the second and the third try."""
