@@ -161,6 +161,8 @@ class Ioc:
 
 def _durable(workshop: Workshop, store: Store) -> Engine:
     # Half a second of imports: the faces serve meanwhile.
+    for variable in [name for name in os.environ if name.startswith("DBOS")]:
+        del os.environ[variable]  # read at import: they would change where and how runs are kept
     from beamtime_ioc.engine.durable import DurableEngine
 
     return DurableEngine(workshop, store)

@@ -105,6 +105,14 @@ class Frame(Part):
         default_factory=lambda: EpicsSettings.model_validate({}), description="see epics"
     )
 
+    @pydantic.field_validator("places")
+    @classmethod
+    def _names_differ(cls, places: list[PlaceSettings]) -> list[PlaceSettings]:
+        names = [place.name for place in places]
+        if len(set(names)) < len(names):
+            raise ValueError("each place needs a name of its own")
+        return places
+
 
 @dataclass(frozen=True, kw_only=True)
 class SiteFile:

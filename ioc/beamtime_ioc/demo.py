@@ -18,17 +18,14 @@ from pathlib import Path
 from typing import IO, Any
 
 from beamtime_ioc.client import Address, Client
-from beamtime_ioc.errors import BeamtimeError
+from beamtime_ioc.errors import DemoError
 from beamtime_ioc.model import RunState
 
 Say = Callable[[str], None]
 START_S, RUN_S = 30.0, 45.0
 BUTTON = "BeginBeamtime"
+SEE_LOG = "see ioc.log in the directory above"
 SHOWN = ("State", "Percent", "Step", "Message")
-
-
-class DemoError(BeamtimeError):
-    """The demo did not come to its end."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,7 +110,7 @@ def _read_some(stream: IO[bytes]) -> str:
 def _parse_ready(line: str) -> Served:
     found = re.fullmatch(r"READY prefix=(\S+) ca=(\d+) pva=(\d+)", line)
     if found is None:
-        raise DemoError(f"the IOC said {line!r}")
+        raise DemoError(f"the IOC said {line!r}", advice=SEE_LOG)
     return Served(prefix=found[1], ca=int(found[2]), pva=int(found[3]))
 
 
@@ -148,7 +145,10 @@ def _press(served: Served, say: Say) -> bool:
         ]
         button = epics.PV(served.prefix + BUTTON)
         if not button.wait_for_connection(timeout=10):
-            raise DemoError(f"{button.pvname} does not answer over Channel Access")
+            raise DemoError(
+                f"{button.pvname} does not answer over Channel Access",
+                advice=SEE_LOG,
+            )
         say(f"Pressing {button.pvname} (caput -c):")
         done: queue.Queue[bool] = queue.Queue()
         button.put(1, use_complete=True, callback=lambda **_: done.put(True))

@@ -1,7 +1,8 @@
 """Every error of the project: one tree, one root.
 
 BeamtimeError
-    SiteFileError, RecordFileError, AccessFileError   a file of the site is wrong
+    LineError                                         a line of a file of the site is wrong
+        SiteFileError, RecordFileError, AccessFileError
     StateError                                        the state directory cannot be used
     PortTakenError                                    a port that was asked for is in use
     RefusedError                                      a press or a put is refused
@@ -9,6 +10,7 @@ BeamtimeError
         NoExperimentError                             an action needs a current experiment
     RunEndedError                                     a run that was waited for did not end well
     NoAnswerError                                     no IOC answers for a name
+    DemoError                                         the demo did not come to its end
     ServiceError                                      a service outside
         ServiceUnavailableError, ServiceDeniedError, BadResponseError
         DefinitelyRefusedError, DeferredError
@@ -112,6 +114,10 @@ class NoAnswerError(BeamtimeError):
             f"{name} did not answer within {waited_s:g} s",
             advice="check the prefix, that the IOC runs, and EPICS_PVA_ADDR_LIST; or use --site",
         )
+
+
+class DemoError(BeamtimeError):
+    """The demo did not come to its end."""
 
 
 class ServiceError(BeamtimeError):

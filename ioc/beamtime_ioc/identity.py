@@ -99,11 +99,15 @@ class IdentityRecords:
             busy = next((run for run in self.runner.active.values() if run.action.exclusive), None)
             if busy is not None:
                 raise BusyError(
-                    f"not while {busy.action.name} runs", advice="wait for its end, then type it again"
+                    f"not while {self._button(busy.action.name)} runs",
+                    advice="wait for its end, then type it again",
                 )
             await asyncio.to_thread(self._edit, path, str(value))
             log.info("%s set to %r by %s", cell.name, value, who)
             await self.refresh()
+
+    def _button(self, action: str) -> str:
+        return self.runner.panel.rows[action].button.suffix
 
     def _edit(self, path: str, text: str) -> None:
         current = self.identity.current() or self._blank()

@@ -51,6 +51,7 @@ def test_a_good_file_gives_the_site(site) -> None:  # type: ignore[no-untyped-de
 @pytest.mark.parametrize(
     ("old", "new", "line", "words"),
     [
+        ("name: ana1", "name: det1", 4, "places: each place needs a name of its own"),
         ("timezone:", "timezon:", 3, "unknown key 'timezon'"),
         ("America/Chicago", "Chicago", 3, "timezone: a time zone such as America/Chicago"),
         ("99bm:Beamtime:", "99bm", 1, "ending in a colon"),

@@ -179,7 +179,7 @@ def test_what_changes_the_identity_and_everything_else_exclude_each_other() -> N
             begin = await h.board.cell("BeginBeamtime").put(1, OPERATOR)
             with pytest.raises(BusyError, match="BeginBeamtime runs since"):
                 await h.board.cell("CreateDirectories").put(1, OPERATOR)
-            with pytest.raises(BusyError, match="not while begin-beamtime runs"):
+            with pytest.raises(BusyError, match="not while BeginBeamtime runs"):
                 await h.board.cell("UserEmail").put("new@example.org", OPERATOR)
             go.set()
             assert begin is not None

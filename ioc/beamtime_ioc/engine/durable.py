@@ -6,7 +6,6 @@ The facts behind each choice are in docs/explanations/decisions/0002-durable-eng
 import asyncio
 import json
 import logging
-import os
 import secrets
 import threading
 import time
@@ -14,6 +13,8 @@ from collections.abc import Callable
 from typing import Any, cast
 
 import sqlalchemy as sa
+from dbos import DBOS, DBOSConfig, SetEnqueueOptions, SetWorkflowID
+from dbos._serialization import Serializer
 from sqlalchemy.exc import DBAPIError
 
 from beamtime_ioc.engine.ending import perform
@@ -23,12 +24,6 @@ from beamtime_ioc.engine.workshop import Workshop
 from beamtime_ioc.errors import Cancelled, StateError, Stopping
 from beamtime_ioc.model import Json, RunState, from_json, to_json
 from beamtime_ioc.store import Store
-
-for variable in [name for name in os.environ if name.startswith("DBOS")]:
-    del os.environ[variable]  # they would change where and how runs are kept
-
-from dbos import DBOS, DBOSConfig, SetEnqueueOptions, SetWorkflowID  # noqa: E402
-from dbos._serialization import Serializer  # noqa: E402
 
 log = logging.getLogger(__name__)
 
