@@ -26,6 +26,7 @@ class Terminal:
     def __init__(self, directory: Path, repeater_port: int) -> None:
         self.directory = directory.resolve()
         (directory / "beamtime-ioc").symlink_to(CHECKOUT)
+        (directory / "tmp").mkdir()
         self._environment = {
             "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]),
             "HOME": str(directory),
@@ -34,7 +35,7 @@ class Terminal:
             "LANG": "C.UTF-8",
             "COLUMNS": "400",
             "PYTHONDONTWRITEBYTECODE": "1",
-            "TMPDIR": os.environ.get("TMPDIR", "/tmp"),
+            "TMPDIR": str(directory / "tmp"),
             # What `pip install` installs goes here: the environment of the tests stays as it is.
             "PIP_TARGET": str(directory / "installed"),
             "PYTHONPATH": str(directory / "installed"),
