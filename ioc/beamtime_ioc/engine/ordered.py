@@ -1,0 +1,43 @@
+"""What every run of an order has, whether it works or only plans."""
+
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+from beamtime_ioc.action import Effect
+from beamtime_ioc.engine.engine import Order
+from beamtime_ioc.engine.workshop import Workshop
+from beamtime_ioc.model import Json, Site
+
+P = TypeVar("P")
+
+
+class OrderedRun:
+    """The words of `Run` that ask only the order and the workshop."""
+
+    def __init__(self, order: Order, workshop: Workshop) -> None:
+        self.order, self.workshop = order, workshop
+
+    @property
+    def id(self) -> str:
+        return self.order.id
+
+    @property
+    def site(self) -> Site:
+        return self.workshop.site
+
+    def service(self, port: type[P]) -> P:
+        return self.workshop.service(port)
+
+    def effect(
+        self,
+        title: str,
+        *,
+        look: Callable[[], Json],
+        make: Callable[[], object],
+        verify: Callable[[], Json],
+        retries: int = 0,
+    ) -> Any:
+        return self.effects([Effect(title, look=look, make=make, verify=verify, retries=retries)])[0]
+
+    def effects(self, effects: Sequence[Effect], *, at_once: int = 1, optional: bool = False) -> list[Any]:
+        raise NotImplementedError
