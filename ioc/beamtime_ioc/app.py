@@ -4,7 +4,9 @@ import asyncio
 import logging
 import os
 import signal
+import sys
 from collections.abc import Callable, Mapping
+from concurrent.futures import Future
 from contextlib import AsyncExitStack
 from importlib.metadata import version
 from pathlib import Path
@@ -154,7 +156,6 @@ class Ioc:
         self._clock.cancel()
         self._show_engine("Stopping")
         finished = await asyncio.to_thread(self.engine.stop, GRACE_S)
-        self.runner.close()
         await self._ends.aclose()
         return finished
 
@@ -170,7 +171,12 @@ def _durable(workshop: Workshop, store: Store) -> Engine:
 
 def follow_identity(loop: asyncio.AbstractEventLoop, records: IdentityRecords) -> None:
     """Let the records follow a row that was changed in another thread."""
-    asyncio.run_coroutine_threadsafe(records.refresh(), loop)
+
+    def check(done: Future[None]) -> None:
+        if not done.cancelled() and (error := done.exception()) is not None:
+            log.error("the identity records could not follow: %s", error)
+
+    asyncio.run_coroutine_threadsafe(records.refresh(), loop).add_done_callback(check)
 
 
 async def serve(site_file: Path, say: Callable[[str], None]) -> None:
@@ -185,8 +191,8 @@ async def serve(site_file: Path, say: Callable[[str], None]) -> None:
     log.info("ready: %d records on prefix %s", count, ioc.site.prefix)
     say(f"READY prefix={ioc.site.prefix} ca={ioc.ca.port} pva={ioc.pva.port}")
     await end.wait()
-    finished = await ioc.stop()
-    if not finished:
+    if not await ioc.stop():
         log.warning("a handler did not end within %g s: its run goes on at the next start", GRACE_S)
-        logging.shutdown()
-        os._exit(0)
+    logging.shutdown()
+    sys.stdout.flush()
+    os._exit(0)  # all is written and closed; a thread on a hanging disk must not keep the process

@@ -61,7 +61,7 @@ class IdentityRecords:
             self.cells.setdefault(path, []).append(cell)
             cell.hook = self._put
             cell.set(cell.value, UNDEFINED)
-        self._lock = asyncio.Lock()
+        self._lock, self._refreshing = asyncio.Lock(), asyncio.Lock()
 
     def show(self, experiment: Experiment | None, looked_up: datetime | None) -> None:
         """Let the records say what the row says; what is unchanged is not posted again."""
@@ -86,7 +86,8 @@ class IdentityRecords:
 
     async def refresh(self) -> None:
         """Read the row again and show it."""
-        self.show(*await asyncio.to_thread(lambda: (self.identity.current(), self.identity.looked_up())))
+        async with self._refreshing:  # a later one must not be overtaken by an earlier
+            self.show(*await asyncio.to_thread(lambda: (self.identity.current(), self.identity.looked_up())))
 
     async def _put(self, cell: Cell, value: Value, who: Who) -> None:
         path = cell.record.field or ""
@@ -102,7 +103,11 @@ class IdentityRecords:
                     f"not while {self._button(busy.action.name)} runs",
                     advice="wait for its end, then type it again",
                 )
-            await asyncio.to_thread(self._edit, path, str(value))
+            self.runner.editing += 1
+            try:
+                await asyncio.to_thread(self._edit, path, str(value))
+            finally:
+                self.runner.editing -= 1
             log.info("%s set to %r by %s", cell.name, value, who)
             await self.refresh()
 

@@ -2,12 +2,13 @@
 
 import asyncio
 import logging
+import threading
 import time
 from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar, cast
 
 from beamtime_ioc.action import Action, Progress
 from beamtime_ioc.board import Board, Cell, Ending, RunView, Value
@@ -28,6 +29,7 @@ from beamtime_ioc.panel import Panel, alarm_for, ended_view
 from beamtime_ioc.ports import Identity
 
 log = logging.getLogger(__name__)
+T = TypeVar("T")
 
 
 class RunEnd:
@@ -62,6 +64,9 @@ class ActiveRun:
     end: RunEnd = field(default_factory=RunEnd)
     state: RunState = RunState.QUEUED
     progress: Progress = field(default_factory=Progress)
+    written: bool = False
+    """Whether it is on the disk: before that it is not shown."""
+    abort_asked: bool = False
 
 
 class Runner:
@@ -73,8 +78,9 @@ class Runner:
         self.active: dict[str, ActiveRun] = {}
         self.engine: Engine | None = None
         self.why_not_ready = "the IOC starts"
+        self.editing = 0
+        """How many puts are changing the current experiment at this moment."""
         self._planning: set[str] = set()
-        self._plans = ThreadPoolExecutor(4, thread_name_prefix="plan")
         self._loop = asyncio.get_running_loop()
         for action, row in self.panel.rows.items():
             board.cells[row.button.name].hook = self._button(self.press, action)
@@ -120,14 +126,16 @@ class Runner:
                 await self._write_down(order, engine)
             except BaseException:
                 del self.active[run.id]
-                self._count()
                 raise
         except RefusedError as error:
             self._refused(name, who, error)
             raise
         log.info("run %s %s: pressed by %s", run.id, name, who)
-        if run.state is RunState.QUEUED:
+        run.written = True
+        if run.id in self.active:  # it may have ended meanwhile
             self._show(run)
+        if run.abort_asked:
+            await engine.cancel(run.id)
         return run.end
 
     def _ready_engine(self) -> Engine:
@@ -138,6 +146,8 @@ class Runner:
         return self.engine
 
     def _require_free(self, action: Action) -> None:
+        if action.exclusive and self.editing:
+            raise BusyError("somebody corrects the current experiment", advice="press again")
         for run in self.active.values():
             same = run.action.name == action.name
             if same or action.exclusive or run.action.exclusive:
@@ -190,22 +200,36 @@ class Runner:
         try:
             experiment = await self._freeze(action)
             order = Order(id="preview", action=name, resource=action.resource, who=who, experiment=experiment)
-            text = await self._loop.run_in_executor(self._plans, plan, order, self.workshop)
+            text = await in_thread(f"plan of {name}", plan, order, self.workshop)
         except BeamtimeError as error:
             text = f"would be refused: {error}"
         self.panel.plan(name, text)
         end.set(Outcome(state=RunState.DONE))
 
     async def abort(self, name: str, who: Who) -> None:
-        """Ask the action's run to end at its next step; does nothing if there is none."""
+        """Ask the action's run to end at its next step; does nothing if there is none.
+
+        Raises
+        ------
+        NotReadyError
+            The engine starts or stops: nobody would hear it.
+        """
         run = next((run for run in self.active.values() if run.action.name == name), None)
-        if run is None or self.engine is None:
+        if run is None:
             return
+        try:
+            engine = self._ready_engine()
+        except RefusedError as error:
+            self._refused(name, who, error)
+            raise
         log.info("run %s %s: abort asked by %s", run.id, name, who)
+        run.abort_asked = True
+        if not run.written:
+            return  # the press itself asks, once there is a row to write it to
         if run.state is RunState.RUNNING:
             run.state = RunState.ABORTING
             self._show(run)
-        await self.engine.cancel(run.id)
+        await engine.cancel(run.id)
 
     # -- what the engine tells, from its threads --------------------------------------------
 
@@ -238,6 +262,12 @@ class Runner:
         log.info(
             "run %s %s: %s after %.1f s: %s", run_id, run.action.name, outcome.state, seconds, outcome.message
         )
+        try:
+            self._show_end(run, outcome)
+        finally:  # whoever waits is told, whatever happens to a record
+            run.end.set(outcome)
+
+    def _show_end(self, run: ActiveRun, outcome: Outcome) -> None:
         percent = 100.0 if outcome.state is RunState.DONE else 100 * run.progress.fraction
         self.panel.post(
             replace(
@@ -253,7 +283,6 @@ class Runner:
             at_once=True,
         )
         self._count()
-        run.end.set(outcome)
 
     # -- what is shown ----------------------------------------------------------------------
 
@@ -270,6 +299,7 @@ class Runner:
                     who=record.who,
                     pressed=record.pressed.timestamp(),
                     state=record.state,
+                    written=True,
                 )
                 self.active[run.id] = run
                 self._show(run)
@@ -280,6 +310,8 @@ class Runner:
             self._show(run)
 
     def _show(self, run: ActiveRun) -> None:
+        if not run.written:
+            return
         previous = self.board.progress[run.action.name].value
         changed = previous.run_id != run.id or previous.state is not run.state
         alarm = alarm_for(run.state, f"{run.state}, pressed by {run.who}")
@@ -287,10 +319,33 @@ class Runner:
         self._count()
 
     def _count(self) -> None:
-        self.panel.queue(sum(run.state is RunState.QUEUED for run in self.active.values()))
+        waiting = [run for run in self.active.values() if run.written and run.state is RunState.QUEUED]
+        self.panel.queue(len(waiting))
 
-    def close(self) -> None:
-        self._plans.shutdown(wait=False, cancel_futures=True)
+
+async def in_thread(name: str, work: Callable[..., T], *arguments: Any) -> T:
+    """Run blocking work in a thread that does not keep the process alive: a disk may hang for ever."""
+    future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+    loop = asyncio.get_running_loop()
+
+    def tell(value: T | None, error: BaseException | None) -> None:
+        if future.cancelled():
+            return
+        if error is not None:
+            future.set_exception(error)
+        else:
+            future.set_result(cast(T, value))
+
+    def body() -> None:
+        try:
+            value, error = work(*arguments), None
+        except Exception as caught:
+            value, error = None, caught
+        with suppress(RuntimeError):  # the loop has ended: nobody waits
+            loop.call_soon_threadsafe(tell, value, error)
+
+    threading.Thread(target=body, name=name, daemon=True).start()
+    return await future
 
 
 def _view(run: ActiveRun) -> RunView:

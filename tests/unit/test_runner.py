@@ -4,7 +4,7 @@ import asyncio
 import itertools
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -12,6 +12,7 @@ import pytest
 
 from beamtime_ioc.action import Action, Run, action
 from beamtime_ioc.board import Board, Severity
+from beamtime_ioc.engine.engine import Order
 from beamtime_ioc.engine.inline import InlineEngine
 from beamtime_ioc.engine.workshop import Workshop
 from beamtime_ioc.errors import BusyError, NotReadyError, RefusedError, RunEndedError
@@ -85,7 +86,6 @@ async def house(bodies: dict[str, Callable[[Run], object]], *, ready: bool = Tru
         runner.engine = engine
     yield House(board, runner, identity, shown)
     engine.stop(DEADLINE_S)
-    runner.close()
 
 
 def run(test: Callable[[], Awaitable[None]]) -> None:
@@ -462,3 +462,110 @@ def test_a_post_that_waited_never_overwrites_the_end() -> None:
             assert h.value("CreateDirectoriesState") == list(RunState).index(RunState.DONE)
 
     run(test)
+
+
+def test_an_abort_that_nobody_would_hear_is_refused() -> None:
+    async def test() -> None:
+        record = RunRecord(
+            id="01795169016276911618-a92167",
+            action="email-users",
+            state=RunState.RUNNING,
+            who=OPERATOR,
+            experiment=EXPERIMENT,
+            message="",
+            advice="",
+            pressed=START,
+            ended=None,
+        )
+        async with house({}, ready=False) as h:
+            h.runner.restore([record], {})
+            with pytest.raises(NotReadyError, match="not now: the IOC starts"):
+                await h.board.cell("EmailUsersAbort").put(1, OPERATOR)
+
+            assert "refused: not now" in str(h.value("EmailUsersMessage"))
+
+    run(test)
+
+
+class SlowPen:
+    """An engine whose disk takes its time."""
+
+    def __init__(self, engine: InlineEngine) -> None:
+        self.engine, self.go, self.cancelled = engine, asyncio.Event(), list[str]()
+
+    def start(self, listener: object) -> None: ...
+
+    def stop(self, grace_s: float) -> bool:
+        return True
+
+    async def submit(self, order: Order) -> None:
+        await self.go.wait()
+        await self.engine.submit(order)
+
+    async def cancel(self, run_id: str) -> None:
+        self.cancelled.append(run_id)
+        await self.engine.cancel(run_id)
+
+
+def test_before_it_is_written_down_a_press_is_not_shown_and_an_abort_of_it_is_kept() -> None:
+    async def test() -> None:
+        async with house({"email-users": lambda run: run.sleep(60)}) as h:
+            assert isinstance(h.runner.engine, InlineEngine)
+            h.runner.engine = pen = SlowPen(h.runner.engine)
+            press = asyncio.create_task(h.board.cell("EmailUsers").put(1, OPERATOR))
+            await h.until(lambda: h.runner.active)
+            h.runner.tick()
+            shown = h.value("EmailUsers"), h.value("EmailUsersState"), h.value("QueueLength")
+            await h.board.cell("EmailUsersAbort").put(1, OPERATOR)
+            pen.go.set()
+            end = await press
+            assert end is not None
+            with pytest.raises(RunEndedError, match="Aborted"):
+                await end
+
+            assert shown == (0, 0, 0)
+            assert len(pen.cancelled) == 1
+
+    run(test)
+
+
+def test_while_somebody_types_into_the_experiment_nobody_changes_it_to_another() -> None:
+    async def test() -> None:
+        go = threading.Event()
+
+        class SlowIdentity(MemoryIdentity):
+            def adopt(self, experiment: Experiment) -> None:
+                go.wait(DEADLINE_S)
+                super().adopt(experiment)
+
+        async with house({}) as h:
+            h.records.identity = SlowIdentity(EXPERIMENT)
+            edit = asyncio.create_task(h.board.cell("UserEmail").put("new@example.org", OPERATOR))
+            await h.until(lambda: h.runner.editing)
+            with pytest.raises(BusyError, match="somebody corrects the current experiment; press again"):
+                await h.board.cell("BeginBeamtime").put(1, OPERATOR)
+            go.set()
+            await edit
+            end = await h.board.cell("BeginBeamtime").put(1, OPERATOR)
+            assert end is not None
+            await end
+
+    run(test)
+
+
+def test_whoever_waits_is_told_the_end_even_if_a_record_cannot_show_it() -> None:
+    async def test() -> None:
+        def break_down(reading: object) -> None:
+            raise UnicodeEncodeError("utf-8", "x", 0, 1, "a watcher of a test")
+
+        async with house({}) as h:
+            h.board.cell("CreateDirectoriesAdvice").watchers.append(break_down)
+            h.board.progress["create-directories"].watchers.append(break_down)
+            with suppress(UnicodeEncodeError):
+                end = await h.board.cell("CreateDirectories").put(1, OPERATOR)
+                assert end is not None
+                await end
+
+            await h.until(lambda: not h.runner.active)
+
+    asyncio.run(asyncio.wait_for(test(), 20))  # type: ignore[arg-type]
