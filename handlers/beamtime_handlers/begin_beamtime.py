@@ -33,7 +33,7 @@ def _directories(run: Run, new: Experiment) -> str | None:
     except (StepFailedError, EffectsFailedError) as error:
         run.hold("letters", WAIT)
         raise BeamtimeError(error.sentence, advice=_advice(error.advice)) from error
-    if not run.preview and None in found:
+    if not run.preview and None in found:  # it is not known whether one stands
         run.hold("letters", WAIT)
         return None
     return f"{len(found)} {'directory' if len(found) == 1 else 'directories'}"
@@ -44,11 +44,12 @@ def _letters(count: dict[str, Any]) -> str:
         return "mail is off"
     letters = f"{count['accepted']} letter{'' if count['accepted'] == 1 else 's'}"
     how = {"dry-run": "written as files", "test": "to the contact"}
-    return f"{letters} {how.get(count['mode'], 'accepted')}"
+    without = f", {count['left_out']} left out" if count["left_out"] else ""
+    return f"{letters} {how.get(count['mode'], 'accepted')}{without}"
 
 
 def _advice(advice: str) -> str:
     advice = advice.replace("press again", "press BeginBeamtime again")
     if "press BeginBeamtime again" not in advice:
         advice = f"{advice or 'mend that'}, then press BeginBeamtime again"
-    return f"{advice}: only this is missing"
+    return f"{advice}: only this is missing, and the letters that wait for it"

@@ -134,7 +134,9 @@ def test_while_a_place_is_missing_the_rest_is_done_and_nobody_is_mailed(house: H
     assert f"ana1: the top directory {house.directory}/ana1 does not exist" in outcome.message
     assert "(1 of 2 are done)" in outcome.message
     assert "det1:" not in outcome.message.replace("directory det1", "")
-    assert outcome.advice.endswith("then press BeginBeamtime again: only this is missing")
+    assert outcome.advice.endswith(
+        "then press BeginBeamtime again: only this is missing, and the letters that wait for it"
+    )
     assert house.marked() == ["det1"]
     assert house.server.mails == []
     assert house.outbox.rows == {}

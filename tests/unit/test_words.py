@@ -1,5 +1,7 @@
 """The handler's words: what is tried, remembered, shown and raised."""
 
+from dataclasses import replace
+
 import pytest
 
 from beamtime_ioc.action import UNKNOWN, Effect, action
@@ -295,3 +297,78 @@ def test_a_service_is_found_by_the_name_of_its_port() -> None:
     assert run.service(Hosts) is hosts
     with pytest.raises(BeamtimeError, match="add a section mail:"):
         run.service(Mail)
+
+
+def test_what_a_service_or_a_file_says_becomes_one_clean_line() -> None:
+    def look() -> Json:
+        raise ConflictError("it holds scan\udcff.h5\n2026-11-20 INFO forged\x1b[31m", advice="a\nb")
+
+    run = FakeRun()
+
+    with pytest.raises(StepFailedError) as caught:
+        run.effect("dir", look=look, make=lambda: None, verify=lambda: 1)
+
+    assert caught.value.sentence == "it holds scan .h5 2026-11-20 INFO forged [31m"
+    assert caught.value.advice == "a b"
+    assert "\n" not in run.steps[0].reason
+    run.steps[0].reason.encode()
+
+
+def test_a_failure_after_an_abort_is_an_abort() -> None:
+    run = FakeRun()
+
+    def look() -> Json:
+        run.recorder.cancel.set()  # type: ignore[attr-defined]
+        raise ServiceUnavailableError("the schedule", "did not answer")
+
+    @action("a-test", resource="r")
+    def handler(run, experiment):  # type: ignore[no-untyped-def]
+        run.effect("thing", look=look, make=lambda: None, verify=lambda: 1)
+
+    run.workshop = replace(run.workshop, actions={"a-test": handler})
+
+    assert perform(run).state is RunState.ABORTED
+
+
+def test_what_is_unsure_is_named_even_when_the_run_is_aborted_behind_it() -> None:
+    run = FakeRun()
+
+    def abort() -> Json:
+        run.recorder.cancel.set()  # type: ignore[attr-defined]
+        return None
+
+    doubtful = Thing(fails=[OutcomeUnknownError("the letter to a@example.org")], sticks=False)
+    second = Effect("second", look=abort, make=lambda: None, verify=lambda: 1)
+    third = Thing()
+
+    @action("a-test", resource="r")
+    def handler(run, experiment):  # type: ignore[no-untyped-def]
+        run.effects([doubtful.effect("first"), second, third.effect("third")])
+
+    run.workshop = replace(run.workshop, actions={"a-test": handler})
+    outcome = perform(run)
+
+    assert outcome.state is RunState.UNSURE
+    assert "the letter to a@example.org" in outcome.message
+    assert third.made == 0
+
+
+def test_a_preview_ends_where_the_run_would_end() -> None:
+    def conflict() -> Json:
+        raise ConflictError("it belongs to another", advice="choose")
+
+    after = Thing()
+
+    @action("a-test", resource="r")
+    def handler(run, experiment):  # type: ignore[no-untyped-def]
+        run.effects([Effect("dir", look=conflict, make=lambda: None, verify=lambda: 1)])
+        run.effects([after.effect("letter")])
+
+    run = FakeRun(actions=[handler])
+
+    lines = plan(run.order, run.workshop).splitlines()
+
+    assert lines == [
+        "would fail: dir: it belongs to another; choose",
+        "would end here: it belongs to another; choose",
+    ]

@@ -3,10 +3,10 @@
 import logging
 
 from beamtime_ioc.engine.engine import Outcome, checked_json
-from beamtime_ioc.engine.work import LiveRun
+from beamtime_ioc.engine.work import SENTENCE, LiveRun
 from beamtime_ioc.engine.workshop import fault
 from beamtime_ioc.errors import BeamtimeError, Cancelled
-from beamtime_ioc.model import Json, RunState
+from beamtime_ioc.model import Json, RunState, one_line
 
 log = logging.getLogger(__name__)
 
@@ -23,15 +23,18 @@ def perform(run: LiveRun) -> Outcome:
             advice="press again to go on from here",
         )
     except BeamtimeError as error:
-        outcome = Outcome(state=RunState.FAILED, message=str(error), advice=error.advice or "press again")
+        advice = one_line(error.advice) or "press again"
+        outcome = Outcome(state=RunState.FAILED, message=one_line(str(error), SENTENCE), advice=advice)
     except Exception as error:
         log.exception("run %s: fault of the handler %s", run.id, run.order.action)
         sentence, advice = fault(run.order.action, error)
         outcome = Outcome(state=RunState.FAILED, message=f"{sentence}; {advice}", advice=advice)
     if not run.unknown or outcome.state is RunState.UNSURE:
         return outcome
+    # What cannot be known weighs more than an abort, and is named beside a failure.
+    state = RunState.UNSURE if outcome.state is RunState.ABORTED else outcome.state
     text = f"{outcome.message}; besides, unsure: {'; '.join(run.unknown)}"
-    return Outcome(state=outcome.state, message=text, advice=outcome.advice, unknown=tuple(run.unknown))
+    return Outcome(state=state, message=text, advice=outcome.advice, unknown=tuple(run.unknown))
 
 
 def _good_end(run: LiveRun, value: Json) -> Outcome:

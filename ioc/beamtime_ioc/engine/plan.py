@@ -6,9 +6,10 @@ from typing import Any
 from beamtime_ioc.action import UNKNOWN, Effect
 from beamtime_ioc.engine.engine import Order, checked_json
 from beamtime_ioc.engine.ordered import OrderedRun
+from beamtime_ioc.engine.work import SENTENCE
 from beamtime_ioc.engine.workshop import Workshop, fault
-from beamtime_ioc.errors import BeamtimeError, OutcomeUnknownError
-from beamtime_ioc.model import Experiment, Json
+from beamtime_ioc.errors import BeamtimeError, EffectsFailedError, OutcomeUnknownError, StepFailedError
+from beamtime_ioc.model import Experiment, Json, one_line
 
 
 class _PlanEnds(BaseException):
@@ -25,21 +26,27 @@ class PlanRun(OrderedRun):
         self.lines: list[str] = []
 
     def effects(self, effects: Sequence[Effect], *, at_once: int = 1, optional: bool = False) -> list[Any]:
-        return [self._look(effect) for effect in effects]
+        failures: list[StepFailedError] = []
+        found = [self._look(effect, failures) for effect in effects]
+        if failures and not (optional and len(failures) < len(effects)):
+            raise failures[0] if len(effects) == 1 else EffectsFailedError(failures, len(effects))
+        return found
 
-    def _look(self, effect: Effect) -> Any:
+    def _look(self, effect: Effect, failures: list[StepFailedError]) -> Any:
         try:
             found = effect.look()
         except OutcomeUnknownError as error:
-            self.lines.append(f"unsure: {effect.title}: {error}")
+            self._say(f"unsure: {effect.title}: {error}")
             return UNKNOWN
         except BeamtimeError as error:
-            self.lines.append(f"would fail: {effect.title}: {error}")
+            self._say(f"would fail: {effect.title}: {error}")
+            failures.append(StepFailedError(effect.title, type(error).__name__, error.sentence, error.advice))
             return None
-        self.lines.append(
-            f"would make: {effect.title}" if found is None else f"stands already: {effect.title}"
-        )
+        self._say(f"would make: {effect.title}" if found is None else f"stands already: {effect.title}")
         return found
+
+    def _say(self, line: str) -> None:
+        self.lines.append(one_line(line, SENTENCE))
 
     def step(self, title: str, read: Callable[[], Json], *, retries: int = 0) -> Any:
         value = checked_json(title, read())
@@ -62,7 +69,7 @@ class PlanRun(OrderedRun):
         return self.workshop.action(action)(self, experiment, **arguments)
 
     def hold(self, title: str, reason: str) -> None:
-        self.lines.append(f"not done: {title}: {reason}")
+        self._say(f"not done: {title}: {reason}")
 
 
 def plan(order: Order, workshop: Workshop) -> str:
@@ -73,7 +80,7 @@ def plan(order: Order, workshop: Workshop) -> str:
     except _PlanEnds:
         pass
     except BeamtimeError as error:
-        run.lines.append(f"would end here: {error}")
+        run.lines.append(one_line(f"would end here: {error}", SENTENCE))
     except Exception as error:  # a fault of the handler is shown, as in a real run
         run.lines.append(f"would end here: {'; '.join(fault(order.action, error))}")
     return "\n".join(run.lines) or "nothing to do"

@@ -28,12 +28,14 @@ from beamtime_ioc.errors import (
     ServiceUnavailableError,
     StepFailedError,
 )
-from beamtime_ioc.model import Experiment, Json
+from beamtime_ioc.model import Experiment, Json, one_line
 
 log = logging.getLogger(__name__)
 Tagged = dict[str, Json]
 
 LONGEST_WAIT_S = 60.0
+SENTENCE = 2000
+"""Characters at most; what a file or a service says may be longer, and may hold control characters."""
 
 
 class Recorder(Protocol):
@@ -89,6 +91,8 @@ class LiveRun(OrderedRun):
             self._line(StepLine(name=effects[index].title, state="running"), first + index)
             start = time.monotonic()
             tagged = self._try_effect(effects[index])
+            if "unknown" in tagged:  # at once: an abort may come before the others are done
+                self._note_unknown(str(tagged["unknown"]))
             self._line(_line_of(effects[index].title, tagged, time.monotonic() - start), first + index)
             return tagged
 
@@ -125,7 +129,7 @@ class LiveRun(OrderedRun):
     def progress(self, fraction: float, text: str = "") -> None:
         if self._depth == 0:  # how far the whole is, only the pressed action knows
             self.fraction = max(0.0, min(1.0, fraction))
-        self.text = text or self.text
+        self.text = one_line(text, SENTENCE) or self.text
         self._show()
         self.recorder.check()
 
@@ -141,7 +145,7 @@ class LiveRun(OrderedRun):
             self._depth -= 1
 
     def hold(self, title: str, reason: str) -> None:
-        self._line(StepLine(name=title, state="held", reason=reason))
+        self._line(StepLine(name=one_line(title), state="held", reason=one_line(reason, SENTENCE)))
 
     # -- how they are done ------------------------------------------------------------------
 
@@ -188,9 +192,10 @@ class LiveRun(OrderedRun):
         try:
             return {"ok": checked_json(title, body()), "how": how}
         except OutcomeUnknownError as error:
-            return {"unknown": str(error)}
+            return {"unknown": one_line(str(error), SENTENCE)}
         except BeamtimeError as error:
-            return {"failed": [type(error).__name__, error.sentence, error.advice]}
+            words = [one_line(error.sentence, SENTENCE), one_line(error.advice, SENTENCE)]
+            return {"failed": [type(error).__name__, *words]}
         except Exception as error:
             log.exception("run %s: fault of the handler in %r", self.id, title)
             return {"failed": [type(error).__name__, *fault(title, error)]}
@@ -210,7 +215,7 @@ class LiveRun(OrderedRun):
         for title, tagged in zip(titles, results, strict=True):
             value: Json | Unknown = None
             if "unknown" in tagged:
-                self.unknown.append(str(tagged["unknown"]))
+                self._note_unknown(str(tagged["unknown"]))
                 value = UNKNOWN
             elif "failed" in tagged:
                 kind, sentence, advice = cast(list[str], tagged["failed"])
@@ -218,11 +223,18 @@ class LiveRun(OrderedRun):
             else:
                 value = tagged["ok"]
             values.append(value)
+        if failures:
+            self.recorder.check()  # what failed since it was aborted is an abort
         if failures and optional and len(failures) < len(titles):
             self.problems += [f"{failure.step}: {failure}" for failure in failures]
         elif failures:
             raise failures[0] if len(titles) == 1 else EffectsFailedError(failures, len(titles))
         return values
+
+    def _note_unknown(self, text: str) -> None:
+        with self._lock:
+            if text not in self.unknown:
+                self.unknown.append(text)
 
     def _line(self, line: StepLine, index: int | None = None, *, remembered: bool = False) -> int:
         with self._lock:

@@ -6,7 +6,7 @@ from typing import TypeVar, cast
 
 from beamtime_ioc.action import Action
 from beamtime_ioc.errors import BeamtimeError
-from beamtime_ioc.model import Site
+from beamtime_ioc.model import Site, one_line
 from beamtime_ioc.ports import Services
 
 P = TypeVar("P")
@@ -37,7 +37,7 @@ class Workshop:
 
 def fault(where: str, error: Exception) -> tuple[str, str]:
     """The sentence and the advice for an error that no handler foresaw."""
-    text = str(error).encode("utf-8", "replace").decode()
+    text = one_line(str(error), 200)
     return (
         f"{where}: fault of the program: {type(error).__name__}: {text}",
         "show the log of this run to its author",

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Self, cast
 
-from beamtime_ioc.model import Experiment
+from beamtime_ioc.model import Experiment, one_line
 
 FILE_NAME = ".experiment.json"
 LARGEST_BYTES = 65_536
@@ -59,13 +59,13 @@ class Marker:
         """
         try:
             value: Any = json.loads(content)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise UnreadableMarkerError("it is no JSON") from error
         fields = cast("dict[str, object]", value) if isinstance(value, dict) else {}
         if not isinstance(fields.get("experiment"), str):
             raise UnreadableMarkerError('it has no text "experiment"')
         known = ("experiment", "name", "proposal", "created_by", "at")
-        return cls(**{name: str(fields[name]) for name in known if name in fields})
+        return cls(**{name: one_line(str(fields[name]), 200) for name in known if name in fields})
 
     @property
     def text(self) -> str:
