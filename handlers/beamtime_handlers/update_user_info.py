@@ -6,7 +6,7 @@ from functools import partial
 from beamtime_handlers.on_beam import on_beam
 from beamtime_ioc.action import Run, action
 from beamtime_ioc.errors import NotVerifiedError
-from beamtime_ioc.model import Beamtime, Experiment, Json, Site, from_json, to_json
+from beamtime_ioc.model import Beamtime, Experiment, Json, Naming, Site, from_json, to_json
 from beamtime_ioc.ports import Identity, Schedule
 
 
@@ -24,7 +24,9 @@ def update_user_info(run: Run, experiment: Experiment | None) -> Json:
     schedule, identity = run.service(Schedule), run.service(Identity)
     found = run.step("who is on beam", partial(_look_up, schedule, identity, run.site))
     at = datetime.fromisoformat(found["at"])
-    new = run.site.experiment(from_json(Beamtime, found["beamtime"]))
+    first = from_json(Naming, found["first"]) if found["first"] else None
+    beamtime = from_json(Beamtime, found["beamtime"])
+    new = run.site.experiment(beamtime, first)
     run.effect(
         f"current experiment {new.key}",
         look=partial(_find, identity, new),
@@ -37,7 +39,8 @@ def update_user_info(run: Run, experiment: Experiment | None) -> Json:
         make=partial(identity.note_look_up, at),
         verify=partial(_check_time, identity, at),
     )
-    run.progress(1.0, _summary(new, at, found["edited"]))
+    renamed = run.site.experiment(beamtime).name
+    run.progress(1.0, _summary(new, at, found["edited"], renamed))
     return to_json(new)
 
 
@@ -48,6 +51,7 @@ def _look_up(schedule: Schedule, identity: Identity, site: Site) -> Json:
     return {
         "at": at.isoformat(),
         "beamtime": to_json(beamtime),
+        "first": to_json(first) if (first := identity.first_naming(beamtime.key)) else None,
         "edited": list(current.edited) if current else [],
     }
 
@@ -77,12 +81,14 @@ def _check_time(identity: Identity, at: datetime) -> Json:
     return found
 
 
-def _summary(new: Experiment, at: datetime, edited: list[str]) -> str:
+def _summary(new: Experiment, at: datetime, edited: list[str], renamed: str) -> str:
     """One line for the screen: who, until when, and what a person may want to mend."""
     people = f"{len(new.people)} {'person' if len(new.people) == 1 else 'people'}"
     parts = [new.key, new.name, people, f"until {_day(new.end, at)}"]
     if at < new.start:
         parts.append(f"early: it begins {_day(new.start, at)}")
+    if renamed != new.name:
+        parts.append(f"keeps the name it began with, though the schedule now makes it {renamed}")
     if new.pi.pi_inferred:
         parts.append(f"no PI is marked: {new.pi.full_name} is taken")
     if without := [person.full_name for person in new.people if not person.email]:

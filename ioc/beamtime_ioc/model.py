@@ -19,6 +19,7 @@ __all__ = [
     "Experiment",
     "Json",
     "Letter",
+    "Naming",
     "Person",
     "Place",
     "RunState",
@@ -132,6 +133,21 @@ class Beamtime:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Naming:
+    """What an experiment was called when it was first seen, and of what its paths are made.
+
+    Kept for good: a schedule that corrects a name must not give the same experiment a second directory.
+    """
+
+    name: str
+    start: datetime
+    end: datetime
+    pi: str = ""
+    proposal: str = ""
+    cycle: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Experiment:
     """Whose data are taken: the beamtime as this beamline works with it.
 
@@ -155,6 +171,20 @@ class Experiment:
     edited: tuple[str, ...] = ()
     """Fields that a person changed by hand, such as `pi.email`."""
     open: bool = True
+    first_naming: Naming | None = None
+    """None: as its fields say now."""
+
+    @property
+    def naming(self) -> Naming:
+        """What its paths are made of."""
+        return self.first_naming or Naming(
+            name=self.name,
+            start=self.start,
+            end=self.end,
+            pi=self.pi.last_name,
+            proposal=self.proposal,
+            cycle=self.cycle,
+        )
 
     @property
     def pi(self) -> Person:
@@ -205,14 +235,15 @@ class Place:
 
     def path_for(self, experiment: Experiment) -> PurePosixPath:
         """The experiment's directory below `top`, as a full path."""
+        naming = experiment.naming
         filled = fill(
             self.path,
-            name=Safe(experiment.name),
-            start=experiment.start,
-            end=experiment.end,
-            pi=experiment.pi.last_name,
-            proposal=experiment.proposal,
-            cycle=safe_cycle(experiment.cycle),
+            name=Safe(naming.name),
+            start=naming.start,
+            end=naming.end,
+            pi=naming.pi,
+            proposal=naming.proposal,
+            cycle=safe_cycle(naming.cycle),
         )
         parts = PurePosixPath(filled).parts
         if not parts or filled.startswith("/") or any(part in (".", "..") for part in parts):
@@ -230,8 +261,14 @@ class Site:
     places: tuple[Place, ...] = ()
     experiment_name: str = "{start:%Y-%m}-{pi}-{proposal}"
 
-    def experiment(self, beamtime: Beamtime) -> Experiment:
-        """The beamtime under this site's names and in its zone."""
+    def experiment(self, beamtime: Beamtime, first: Naming | None = None) -> Experiment:
+        """The beamtime under this site's names and in its zone.
+
+        Parameters
+        ----------
+        first
+            How it was named when it was first seen: it keeps that.
+        """
         start, end = beamtime.start.astimezone(self.zone), beamtime.end.astimezone(self.zone)
         pi = next((person for person in beamtime.people if person.is_pi), Person())
         name = fill(
@@ -244,9 +281,9 @@ class Site:
             beamtime=beamtime.id,
             cycle=safe_cycle(beamtime.cycle),
         )
-        return Experiment(
+        experiment = Experiment(
             key=beamtime.key,
-            name=name,
+            name=first.name if first else name,
             start=start,
             end=end,
             proposal=beamtime.proposal,
@@ -257,6 +294,7 @@ class Site:
             beamline=beamtime.beamline or self.beamline,
             people=beamtime.people,
         )
+        return replace(experiment, first_naming=first or experiment.naming)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,7 +10,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Protocol
 
-from beamtime_ioc.model import Beamtime, Cycle, Experiment, Json, Letter, Person, Place, Site
+from beamtime_ioc.model import Beamtime, Cycle, Experiment, Json, Letter, Naming, Person, Place, Site
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -165,6 +165,10 @@ class Identity(Protocol):
 
     def adopt(self, experiment: Experiment) -> None:
         """Make it the current experiment; the records follow."""
+        ...
+
+    def first_naming(self, key: str) -> Naming | None:
+        """How an experiment was named when it was first adopted; None if it never was."""
         ...
 
     def looked_up(self) -> datetime | None:

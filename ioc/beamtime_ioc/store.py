@@ -4,8 +4,8 @@ import fcntl
 import json
 import os
 import sqlite3
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, cast
@@ -15,7 +15,7 @@ from sqlalchemy import event
 from sqlalchemy.exc import DBAPIError
 
 from beamtime_ioc.errors import OutcomeUnknownError, StateError
-from beamtime_ioc.model import Experiment, Json, Letter, from_json, to_json
+from beamtime_ioc.model import Experiment, Json, Letter, Naming, from_json, to_json
 from beamtime_ioc.ports import OutboxRow
 
 FILE_NAME = "state.sqlite"
@@ -36,6 +36,12 @@ identity = sa.Table(
     sa.Column("experiment", sa.Text, nullable=True),
     sa.Column("changed_at", sa.Text, nullable=True),
     sa.Column("looked_up_at", sa.Text, nullable=True),
+)
+namings = sa.Table(
+    "beamtime_namings",
+    metadata,
+    sa.Column("key", sa.Text, primary_key=True),
+    sa.Column("naming", sa.Text, nullable=False),
 )
 outbox = sa.Table(
     "beamtime_outbox",
@@ -159,7 +165,8 @@ class Store:
 
 def connect(path: Path) -> sa.Engine:
     """The database with the settings that survive a power cut: WAL and synchronous=FULL."""
-    engine = sa.create_engine(f"sqlite:///{path}", connect_args={"timeout": 30})
+    # A statement's parameters are addresses and experiments: they belong in no error and no log.
+    engine = sa.create_engine(f"sqlite:///{path}", connect_args={"timeout": 30}, hide_parameters=True)
 
     @event.listens_for(engine, "connect")
     def _settings(connection: Any, _record: Any) -> None:  # pyright: ignore[reportUnusedFunction]
@@ -168,6 +175,25 @@ def connect(path: Path) -> sa.Engine:
             connection.execute(f"PRAGMA {setting}")
 
     return engine
+
+
+@contextmanager
+def transaction(store: Store) -> Generator[sa.Connection, None, None]:
+    """One transaction on the disk.
+
+    Raises
+    ------
+    StateError
+        Locked by another program for long, full, or broken; nothing was changed.
+    """
+    try:
+        with store.engine.begin() as db:
+            yield db
+    except DBAPIError as error:
+        raise StateError(
+            f"the state database {store.path} cannot be used: {error.orig}",
+            advice="look at its disk and for another program on it, then press again",
+        ) from error
 
 
 class StoredIdentity:
@@ -184,7 +210,7 @@ class StoredIdentity:
         self.changed: Callable[[], None] = lambda: None
 
     def _row(self) -> Any:
-        with self.store.engine.connect() as db:
+        with transaction(self.store) as db:
             return db.execute(sa.select(identity).where(identity.c.id == 1)).one()
 
     def current(self) -> Experiment | None:
@@ -193,18 +219,25 @@ class StoredIdentity:
 
     def adopt(self, experiment: Experiment) -> None:
         text = json.dumps(to_json(experiment), ensure_ascii=False)
-        self._write(experiment=text, changed_at=datetime.now(UTC).isoformat())
+        naming = json.dumps(to_json(experiment.naming), ensure_ascii=False)
+        with transaction(self.store) as db:
+            db.execute(identity.update().values(experiment=text, changed_at=datetime.now(UTC).isoformat()))
+            if not db.execute(sa.select(namings).where(namings.c.key == experiment.key)).all():
+                db.execute(namings.insert().values(key=experiment.key, naming=naming))
+        self.changed()
+
+    def first_naming(self, key: str) -> Naming | None:
+        with transaction(self.store) as db:
+            text = db.execute(sa.select(namings.c.naming).where(namings.c.key == key)).scalar_one_or_none()
+        return from_json(Naming, cast(Json, json.loads(text))) if text else None
 
     def looked_up(self) -> datetime | None:
         text = self._row().looked_up_at
         return datetime.fromisoformat(text) if text else None
 
     def note_look_up(self, at: datetime) -> None:
-        self._write(looked_up_at=at.isoformat())
-
-    def _write(self, **values: str) -> None:
-        with self.store.engine.begin() as db:
-            db.execute(identity.update().where(identity.c.id == 1).values(**values))
+        with transaction(self.store) as db:
+            db.execute(identity.update().values(looked_up_at=at.isoformat()))
         self.changed()
 
 
@@ -214,11 +247,8 @@ class StoredOutbox:
     def __init__(self, store: Store) -> None:
         self.store = store
 
-    def _transaction(self) -> AbstractContextManager[sa.Connection]:
-        return self.store.engine.begin()
-
     def find(self, key: str) -> OutboxRow | None:
-        with self.store.engine.connect() as db:
+        with transaction(self.store) as db:
             row = db.execute(sa.select(outbox).where(outbox.c.key == key)).one_or_none()
         if row is None:
             return None
@@ -233,7 +263,7 @@ class StoredOutbox:
             "message_id": letter.message_id,
             "at": datetime.now(UTC).isoformat(),
         }
-        with self._transaction() as db:
+        with transaction(self.store) as db:
             row = db.execute(sa.select(outbox.c.state).where(outbox.c.key == letter.key)).one_or_none()
             if row is None:
                 db.execute(outbox.insert().values(key=letter.key, **values))
@@ -246,5 +276,5 @@ class StoredOutbox:
 
     def settle(self, key: str, state: str, answer: str) -> None:
         now = datetime.now(UTC).isoformat()
-        with self._transaction() as db:
+        with transaction(self.store) as db:
             db.execute(outbox.update().where(outbox.c.key == key).values(state=state, answer=answer, at=now))

@@ -177,3 +177,31 @@ def test_a_letter_whose_sender_died_is_unsure_for_ever(tmp_path: Path) -> None:
 
     assert row is not None
     assert row.state == "unsure"
+
+
+def test_the_first_naming_of_an_experiment_is_kept(store: Store) -> None:
+    identity = StoredIdentity(store)
+    identity.adopt(EXPERIMENT)
+
+    identity.adopt(replace(EXPERIMENT, name="another"))
+    naming = identity.first_naming(EXPERIMENT.key)
+
+    assert naming is not None
+    assert naming.name == EXPERIMENT.name
+    assert identity.first_naming("aps:1") is None
+
+
+def test_a_database_that_fails_is_told_in_words_without_what_was_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened = Store(tmp_path, "x:")
+    outbox = StoredOutbox(opened)
+    with opened.engine.connect() as db:
+        db.exec_driver_sql("DROP TABLE beamtime_outbox")
+
+    with pytest.raises(StateError, match="cannot be used: no such table") as caught:
+        outbox.claim(LETTER)
+    opened.close()
+
+    assert "zoe" not in str(caught.value)
+    assert "INSERT" not in str(caught.value)

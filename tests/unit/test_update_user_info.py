@@ -3,14 +3,14 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import pytest
 
 from aps_house import SITE, USER, make_client
 from beamtime_handlers.update_user_info import update_user_info
 from beamtime_ioc.errors import ServiceUnavailableError, StepFailedError
-from beamtime_ioc.model import Beamtime, Cycle, Experiment, Person, from_json, to_json
+from beamtime_ioc.model import Beamtime, Cycle, Experiment, Person, Place, from_json, to_json
 from beamtime_ioc.ports import Health
 from beamtime_ioc.testing import FakeRun, MemoryIdentity
 from beamtime_sim.schedule import Schedule
@@ -303,3 +303,21 @@ def test_any_name_of_a_pi_gives_a_safe_name(server: ScheduleServer, box_run: Fak
     assert experiment.pi.last_name == name
     assert all(sign.isascii() and (sign.isalnum() or sign in "-_") for sign in experiment.name)
     assert len(experiment.name) < 80
+
+
+def test_an_experiment_keeps_the_name_and_the_paths_it_began_with() -> None:
+    identity = MemoryIdentity()
+    first = from_json(Experiment, update_user_info(make_run(VISIT, identity=identity), None))
+    corrected = replace(
+        VISIT, start=VISIT.start - timedelta(days=40), people=(replace(PI, last_name="Muster"), GUEST)
+    )
+    run = make_run(corrected, identity=identity)
+
+    second = from_json(Experiment, update_user_info(run, None))
+
+    place = Place(name="det1", top=PurePosixPath("/data"), path="{start:%Y-%m}/{pi}/{name}")
+    assert second.pi.last_name == "Muster"
+    assert second.name == first.name
+    assert place.path_for(second) == place.path_for(first)
+    assert "keeps the name it began with, though the schedule now makes it" in run.text
+    assert "Muster" in run.text

@@ -4,7 +4,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 from beamtime_ioc.errors import OutcomeUnknownError
-from beamtime_ioc.model import Experiment, Letter
+from beamtime_ioc.model import Experiment, Letter, Naming
 from beamtime_ioc.ports import OutboxRow
 
 
@@ -14,12 +14,17 @@ class MemoryIdentity:
     def __init__(self, experiment: Experiment | None = None) -> None:
         self.experiment = experiment
         self.at: datetime | None = None
+        self.namings: dict[str, Naming] = {}
 
     def current(self) -> Experiment | None:
         return self.experiment
 
     def adopt(self, experiment: Experiment) -> None:
         self.experiment = experiment
+        self.namings.setdefault(experiment.key, experiment.naming)
+
+    def first_naming(self, key: str) -> Naming | None:
+        return self.namings.get(key)
 
     def looked_up(self) -> datetime | None:
         return self.at

@@ -42,10 +42,10 @@ class Settings(BaseModel):
         min_length=1,
         description="Run cycle to look in, whatever its dates; without it, every cycle around the moment.",
     )
-    connect_timeout_s: float = Field(3, gt=0, description="Longest wait for a connection, in s.")
-    read_timeout_s: float = Field(10, gt=0, description="Longest silence of the service, in s.")
+    connect_timeout_s: float = Field(3, gt=0, le=600, description="Longest wait for a connection, in s.")
+    read_timeout_s: float = Field(10, gt=0, le=600, description="Longest silence of the service, in s.")
     overall_timeout_s: float = Field(
-        15, gt=0, description="Longest wait for one answer, with all repeats, in s."
+        15, gt=0, le=600, description="Longest wait for one answer, with all repeats, in s."
     )
 
     @pydantic.field_validator("url")

@@ -21,6 +21,7 @@ from beamtime_ioc.errors import (
     NotVerifiedError,
     OutcomeUnknownError,
     ServiceError,
+    StateError,
 )
 from beamtime_ioc.model import Experiment, Json, Letter, Person, Place
 from beamtime_ioc.ports import Context, Health, Mailing
@@ -113,7 +114,13 @@ class SmtpMail:
         except ServiceError as error:  # it came to nothing before the text: it may be tried again
             self._outbox.settle(letter.key, "deferred", error.sentence)
             raise
-        self._outbox.settle(letter.key, "accepted", answer)
+        try:
+            self._outbox.settle(letter.key, "accepted", answer)
+        except StateError as error:
+            raise OutcomeUnknownError(
+                f"the relay took the letter to {letter.to}, but this is not written down: {error.sentence}",
+                advice="do not write to them again",
+            ) from error
 
     def sent(self, letter: Letter) -> Json:
         found = self.find(letter)

@@ -79,7 +79,7 @@ def choose(people: Iterable[Person], allow: Sequence[str]) -> Recipients:
 def _reason_against(text: str, allow: Sequence[str]) -> str:
     if text.lower() in NO_ADDRESS:
         return "has no e-mail address"
-    address = Address.parse(text)
+    address = Address.parse(text) if text.isprintable() else None
     if address is None:
         return f"{text!r} is not an e-mail address"
     domain = address.domain.lower()
