@@ -22,8 +22,10 @@ HISTORY = sa.table(
     sa.column("state_without_outcome"),
     sa.column("stored_order"),
     sa.column("stored_outcome"),
+    sa.column("number"),
+    sa.column("changed_ms"),
 )
-"""A view; order and outcome are JSON. The run id begins with the ns of the press since 1970."""
+"""A view; order and outcome are JSON, `number` counts up. A run id begins with the ns of its press since 1970."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,13 +48,20 @@ class RunRecord:
         return ((self.ended or datetime.now(UTC)) - self.pressed).total_seconds()
 
 
+WITHOUT_OUTCOME = {
+    RunState.ABORTED: "aborted before it began; nothing was changed",
+    RunState.FAILED: "the engine could not run it; see the log",
+}
+
+
 def _record(row: Any) -> RunRecord:
     order = cast(dict[str, Any], json.loads(row.stored_order))
     outcome = cast(dict[str, Any], json.loads(row.stored_outcome)) if row.stored_outcome else {}
     state = RunState(outcome.get("state", row.state_without_outcome))
     message = outcome.get("message", "")
-    if state is RunState.FAILED and not outcome:
-        message = "the engine could not run it; see the log"
+    if not outcome:
+        message = WITHOUT_OUTCOME.get(state, "")
+    ended_s = outcome.get("ended", row.changed_ms / 1000) if state.ended else None
     return RunRecord(
         id=row.run_id,
         action=row.action,
@@ -62,7 +71,7 @@ def _record(row: Any) -> RunRecord:
         message=message,
         advice=outcome.get("advice", ""),
         pressed=datetime.fromtimestamp(int(row.run_id[:20]) / 1e9, UTC),
-        ended=datetime.fromtimestamp(outcome["ended"], UTC) if outcome else None,
+        ended=datetime.fromtimestamp(ended_s, UTC) if ended_s is not None else None,
     )
 
 
@@ -74,7 +83,7 @@ class Journal:
 
     def last(self, limit: int, action: str | None = None) -> Sequence[RunRecord]:
         """The newest runs, newest first."""
-        query = sa.select(HISTORY).order_by(HISTORY.c.run_id.desc()).limit(limit)
+        query = sa.select(HISTORY).order_by(HISTORY.c.number.desc()).limit(limit)
         return self._records(query.where(HISTORY.c.action == action) if action else query)
 
     def _records(self, query: sa.Select[Any]) -> Sequence[RunRecord]:
@@ -88,7 +97,7 @@ class Journal:
         query = sa.select(HISTORY).where(
             HISTORY.c.state_without_outcome.in_([RunState.QUEUED, RunState.RUNNING])
         )
-        return self._records(query.order_by(HISTORY.c.run_id))
+        return self._records(query.order_by(HISTORY.c.number))
 
     def run(self, run_id: str) -> RunRecord | None:
         records = self._records(sa.select(HISTORY).where(HISTORY.c.run_id == run_id))

@@ -293,3 +293,42 @@ def test_the_history_names_who_pressed_what_and_how_it_ended(store: Store) -> No
     assert [record.id for record in only_bad] == [ids[1]]
     assert all(before <= record.pressed.timestamp() <= time.time() for record in records)
     assert all(0 <= record.seconds < DEADLINE_S for record in records)
+
+
+def test_a_clock_that_was_set_back_does_not_change_which_run_was_the_last(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    line = durable(store, quick("go", lambda run: None), quick("bad", lambda run: 1 / 0))
+    first = line.submit("go")
+    line.end_of(first)
+    hour_ago = time.time_ns() - 3600 * 10**9
+    monkeypatch.setattr("beamtime_ioc.engine.engine.time.time_ns", lambda: hour_ago)
+
+    second = line.submit("bad")
+    line.end_of(second)
+    line.engine.stop(5)
+
+    assert second < first
+    assert [record.id for record in Journal(store.engine).last(2)] == [second, first]
+    assert [record.id for record in Journal(store.engine).last(1, "bad")] == [second]
+
+
+def test_a_run_that_was_aborted_in_the_queue_stays_in_the_history(store: Store) -> None:
+    go = threading.Event()
+    line = durable(
+        store, quick("first", lambda run: go.wait(DEADLINE_S) and None), quick("second", lambda r: None)
+    )
+    first, second = line.submit("first"), line.submit("second")
+    line.news.wait(lambda: line.news.states)
+    line.cancel(second)
+    go.set()
+    line.end_of(first)
+    line.end_of(second)
+    line.engine.stop(5)
+
+    record = Journal(store.engine).last(1, "second")[0]
+
+    assert (record.id, record.state) == (second, RunState.ABORTED)
+    assert record.message == "aborted before it began; nothing was changed"
+    assert record.ended is not None
+    assert record.seconds < DEADLINE_S

@@ -41,13 +41,16 @@ SELECT ws.workflow_uuid AS run_id, ws.name AS action,
                       WHEN 'PENDING' THEN 'Running' WHEN 'CANCELLED' THEN 'Aborted'
                       ELSE 'Failed' END AS state_without_outcome,
        json_extract(COALESCE(wi.inputs, ws.inputs), '$.args[0]') AS stored_order,
-       COALESCE(wo.output, ws.output) AS stored_outcome
+       COALESCE(wo.output, ws.output) AS stored_outcome,
+       ws.rowid AS number, ws.updated_at AS changed_ms
 FROM workflow_status ws
 LEFT JOIN workflow_input wi ON wi.workflow_uuid = ws.workflow_uuid
 LEFT JOIN workflow_output wo ON wo.workflow_uuid = ws.workflow_uuid
-WHERE ws.queue_name = 'actions'
+WHERE LENGTH(ws.workflow_uuid) = 27
 """
-HISTORY_INDEX = "CREATE INDEX IF NOT EXISTS beamtime_runs_by_action ON workflow_status (name, workflow_uuid)"
+"""Our runs are told by the form of their ids: DBOS clears the queue of a row that it cancels. Rows are
+numbered as they were written, since the clock may have been set back."""
+HISTORY_INDEX = "CREATE INDEX IF NOT EXISTS beamtime_runs_by_action ON workflow_status (name)"
 
 
 class JsonSerializer(Serializer):
