@@ -77,7 +77,9 @@ class Client:
         self._get(name)  # a name that does not answer is told soon, however long the run may take
         self._put(name, 1, "record[block=true]" if wait else None, timeout_s if wait else self.timeout_s)
 
-    def _put(self, name: str, value: str | int | float, request: str | None, timeout_s: float) -> None:
+    def _put(
+        self, name: str, value: str | int | float | dict[str, Any], request: str | None, timeout_s: float
+    ) -> None:
         try:
             self._context.put(name, value, request=request, timeout=timeout_s)
         except RemoteError as error:
@@ -93,7 +95,8 @@ class Client:
         BeamtimeError
             The IOC refused it; its sentence.
         """
-        self._put(self.prefix + suffix, value, None, self.timeout_s)
+        # In a mapping: p4p reads a bare text that begins with { as JSON.
+        self._put(self.prefix + suffix, {"value": value}, None, self.timeout_s)
 
     def watch(self, button: str, repeat_s: float | None = None) -> Iterator[RunView]:
         """Each post of an action's progress, the present one first; without end.

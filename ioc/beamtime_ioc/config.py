@@ -9,13 +9,16 @@ from zoneinfo import ZoneInfo, available_timezones
 
 import pydantic
 import yaml
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 from beamtime_ioc.errors import SiteFileError
 from beamtime_ioc.model import Beamtime, Person, Place, Site
 
 S = TypeVar("S", bound=BaseModel)
 Location = tuple[str | int, ...]
+
+DEEPEST = 20
+LONGEST_BYTES = 1_000_000
 
 
 def _mode(text: str) -> str:
@@ -40,6 +43,16 @@ def _prefix(text: str) -> str:
     return text
 
 
+def _no_nul(text: Any) -> Any:
+    if isinstance(text, str) and ("\0" in text or len(text) > 1000):
+        raise ValueError("a text of at most 1000 characters without NUL")
+    return text
+
+
+SitePath = Annotated[Path, BeforeValidator(_no_nul)]
+SiteText = Annotated[str, BeforeValidator(_no_nul)]
+
+
 class Part(BaseModel):
     """A section of the site file: unknown keys are errors."""
 
@@ -50,7 +63,7 @@ class PlaceSettings(Part):
     """A directory tree where each experiment gets a directory."""
 
     name: str = Field(description="short name for screens, such as det1", pattern=r"^[A-Za-z0-9_-]{1,20}$")
-    top: Path = Field(description="top directory; must exist, is never made")
+    top: SitePath = Field(description="top directory; must exist, is never made")
     path: str = Field(
         Place.path,
         description="template of the directory below top; fields: start, end, name, pi, proposal, cycle",
@@ -58,8 +71,8 @@ class PlaceSettings(Part):
     mode: Annotated[str, AfterValidator(_mode)] = Field(
         f"{Place.mode:o}", description="octal mode of what is made, in quotes"
     )
-    group: str = Field("", description="group of what is made; empty: as the system gives it")
-    marker: str = Field("", description="file below top that says that the right disk is mounted")
+    group: SiteText = Field("", description="group of what is made; empty: as the system gives it")
+    marker: SiteText = Field("", description="file below top that says that the right disk is mounted")
 
 
 class ExperimentSettings(Part):
@@ -90,8 +103,8 @@ class Frame(Part):
     timezone: Annotated[str, AfterValidator(_zone)] = Field(
         description="of the facility: names, months, messages"
     )
-    state: Path = Field(Path("state"), description="directory of the state database; on a local disk")
-    access: Path | None = Field(
+    state: SitePath = Field(Path("state"), description="directory of the state database; on a local disk")
+    access: SitePath | None = Field(
         None, description="access file (ACF); without one everybody reads, nobody writes"
     )
     records: list[Path] = Field(
@@ -209,27 +222,36 @@ def read_site_file(path: Path) -> SiteFile:
         Cannot be read; no YAML; unknown or double key, wrong type or value, with its line.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        with path.open("rb") as file:
+            content = file.read(LONGEST_BYTES + 1)
+        if len(content) > LONGEST_BYTES:
+            raise SiteFileError(path, 0, "is no site file: it is too long")
+        text = content.decode("utf-8")
     except OSError as error:
         raise SiteFileError(path, 0, f"cannot be read: {error.strerror}") from error
     except UnicodeDecodeError as error:
         raise SiteFileError(path, 0, "is no UTF-8 text") from error
     lines: dict[Location, int] = {}
     try:
+        _refuse_aliases(path, text)
         loader = yaml.SafeLoader(text)
         node = loader.get_single_node()
         if not isinstance(node, yaml.MappingNode):
             raise SiteFileError(path, 1, "should hold keys such as prefix: and places:")
         _mark(node, (), lines, path)
-        content = cast(dict[Any, Any], loader.construct_document(node))  # pyright: ignore[reportUnknownMemberType]
+        document = cast(dict[Any, Any], loader.construct_document(node))  # pyright: ignore[reportUnknownMemberType]
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 0
         raise SiteFileError(path, line, f"no YAML: {error.problem}") from error
+    except RecursionError:
+        raise SiteFileError(path, 0, "no YAML: it is nested too deep") from None
     except (yaml.YAMLError, ValueError) as error:  # ValueError: 2026-02-30 looks like a date
         raise SiteFileError(path, 0, f"no YAML: {error}") from error
-    frame = {key: value for key, value in content.items() if key in Frame.model_fields}
-    sections = {key: value for key, value in content.items() if key not in Frame.model_fields}
+    frame = {key: value for key, value in document.items() if key in Frame.model_fields}
+    sections = {key: value for key, value in document.items() if key not in Frame.model_fields}
     for key, value in sections.items():
+        if isinstance(key, str) and value is None:
+            raise SiteFileError(path, line_of(lines, (key,)), f"{key}: is empty; it should hold keys")
         if not isinstance(value, dict) or not isinstance(key, str):
             allowed = ", ".join(Frame.model_fields)
             text = f"unknown key {key!r}; allowed are {allowed}, and a section for each service"
@@ -242,7 +264,17 @@ def read_site_file(path: Path) -> SiteFile:
     )
 
 
+def _refuse_aliases(path: Path, text: str) -> None:
+    """Aliases can make a short file endless, and no site needs them."""
+    for event in yaml.parse(text, yaml.SafeLoader):
+        if isinstance(event, yaml.AliasEvent):
+            line = event.start_mark.line + 1 if event.start_mark else 0
+            raise SiteFileError(path, line, f"*{event.anchor}: write the value out")
+
+
 def _mark(node: yaml.Node, at: Location, lines: dict[Location, int], path: Path) -> None:
+    if len(at) > DEEPEST:
+        raise SiteFileError(path, node.start_mark.line + 1, f"{dotted(at[:3])}...: is nested too deep")
     lines.setdefault(at, node.start_mark.line + 1)
     if isinstance(node, yaml.MappingNode):
         for key, value in cast(list[tuple[yaml.Node, yaml.Node]], node.value):

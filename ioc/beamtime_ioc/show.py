@@ -4,6 +4,7 @@ import threading
 
 from rich.console import Console
 from rich.live import Live
+from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
@@ -11,6 +12,7 @@ from beamtime_ioc.action import StepLine
 from beamtime_ioc.board import RunView
 from beamtime_ioc.client import Client
 from beamtime_ioc.errors import BeamtimeError
+from beamtime_ioc.model import one_line
 
 COLOURS = {
     "Done": "green",
@@ -57,7 +59,7 @@ def follow(client: Client, button: str, console: Console | None = None) -> RunVi
 
     waiting = threading.Thread(target=wait_for_the_end, daemon=True)
     columns = (
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         TextColumn("{task.percentage:>3.0f}%"),
         TimeElapsedColumn(),
@@ -81,7 +83,8 @@ def follow(client: Client, button: str, console: Console | None = None) -> RunVi
     if view.run_id == before and refusal is not None:
         raise refusal
     colour = COLOURS.get(view.state, "white")
-    console.print(f"[{colour}]{view.state}[/]: {view.message}", highlight=False, soft_wrap=True)
+    text = f"[{colour}]{view.state}[/]: {escape(one_line(view.message))}"
+    console.print(text, highlight=False, soft_wrap=True)
     return view
 
 
@@ -91,9 +94,8 @@ def _print_steps(console: Console, view: RunView, shown: dict[int, StepLine]) ->
             continue
         shown[index] = line
         reason = f": {line.reason}" if line.reason else ""
-        console.print(
-            f"  {line.state:<15} {line.name}{reason}", markup=False, highlight=False, soft_wrap=True
-        )
+        text = f"  {line.state:<15} {one_line(line.name + reason)}"
+        console.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
 def show_status(client: Client, *, watch: bool) -> None:
@@ -112,11 +114,11 @@ def show_status(client: Client, *, watch: bool) -> None:
 def _table(client: Client) -> Table:
     table = Table(title=client.prefix, show_header=False, title_style="bold")
     for label, suffix in IDENTITY:
-        table.add_row(label, str(client.read(suffix)), "")
+        table.add_row(label, escape(one_line(str(client.read(suffix)))), "")
     table.add_section()
     for button in client.buttons():
         view = client.view(button)
         colour = COLOURS.get(view.state, "white")
         percent = f" {view.percent:.0f}%" if not view.state.ended else ""
-        table.add_row(button, f"[{colour}]{view.state}[/]{percent}", view.message)
+        table.add_row(button, f"[{colour}]{view.state}[/]{percent}", escape(one_line(view.message)))
     return table

@@ -129,3 +129,19 @@ def test_any_text_is_a_site_or_a_site_file_error(tmp_path_factory, text: str) ->
 
     with pytest.raises(SiteFileError):
         read_site_file(path)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("a: &a [*a]\n", r"1: \*a: write the value out"),
+        ("a: " + "[" * 3000 + "]" * 3000, "nested too deep"),
+        ("a: " + "[" * 50 + "]" * 50, "nested too deep"),
+        (GOOD + "mail:\n", "12: mail: is empty; it should hold keys"),
+        (GOOD.replace("top: /data/99BM", 'top: "a\\0b"'), "without NUL"),
+        ("# " + "x" * 1_000_001, "too long"),
+    ],
+)
+def test_a_file_that_would_take_for_ever_or_break_us_is_refused(site, text: str, words: str) -> None:  # type: ignore[no-untyped-def]
+    with pytest.raises(SiteFileError, match=words):
+        read_site_file(site(text))
