@@ -13,12 +13,14 @@ from typing import Any, TypeVar
 from p4p.client.thread import Context
 
 from beamtime_ioc.access import load_gate
-from beamtime_ioc.board import Board, Cell, RunView, Value
+from beamtime_ioc.board import Board, Cell
 from beamtime_ioc.errors import BusyError, PortTakenError, RunEndedError
 from beamtime_ioc.faces.ca import CaServer
 from beamtime_ioc.faces.pva import PvaServer
 from beamtime_ioc.model import Who
+from beamtime_ioc.progress import RunView
 from beamtime_ioc.records import load_records
+from beamtime_ioc.values import Value
 
 T = TypeVar("T")
 DATA = Path(__file__).parent / "data"
@@ -120,7 +122,7 @@ class Wire:
 class End:
     """The end of a run, for a client that waits for it; nobody needs to."""
 
-    def __init__(self, failing: str) -> None:
+    def __init__(self, failing: str = "") -> None:
         self._failing = failing
         self._event = asyncio.Event()
 

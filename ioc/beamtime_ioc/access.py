@@ -1,10 +1,10 @@
-# pyright: basic
 """Who may write: an access security file, as C IOCs have it, asked by both protocols alike.
 
 A guard against mistakes, no authentication: the user is what the client says of itself. Only the peer's
 address is not. Differences from a C IOC: reading is never denied, the level (ASL) of a record is not
 compared, and NONE takes no right away since rules only add.
 """
+# pyright: basic
 
 import logging
 import re

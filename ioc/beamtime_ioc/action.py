@@ -48,39 +48,6 @@ class Effect:
     retries: int = 0
 
 
-@dataclass(frozen=True, kw_only=True)
-class StepLine:
-    """One line of the checklist.
-
-    Parameters
-    ----------
-    state
-        `running`, `read`, `made`, `stands already`, `failed`, `unsure` or `held`.
-    seconds
-        How long it took, in s.
-    """
-
-    name: str
-    state: str
-    reason: str = ""
-    seconds: float = 0.0
-
-
-@dataclass(frozen=True, kw_only=True)
-class Progress:
-    """What a run shows of itself.
-
-    Parameters
-    ----------
-    fraction
-        0 to 1.
-    """
-
-    fraction: float = 0.0
-    text: str = ""
-    steps: tuple[StepLine, ...] = ()
-
-
 class Run(Protocol):
     """One press from its beginning to its end, as a handler sees it.
 

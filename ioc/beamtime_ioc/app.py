@@ -13,7 +13,7 @@ from pathlib import Path
 
 from beamtime_ioc.access import load_gate
 from beamtime_ioc.action import Action
-from beamtime_ioc.board import Board, Value
+from beamtime_ioc.board import Board
 from beamtime_ioc.config import SiteFile, read_site_file
 from beamtime_ioc.engine.engine import Engine
 from beamtime_ioc.engine.workshop import Workshop
@@ -25,6 +25,7 @@ from beamtime_ioc.records import RecordSet, db_dir, load_records
 from beamtime_ioc.registry import load_actions, load_services
 from beamtime_ioc.runner import Runner
 from beamtime_ioc.store import Store, StoredIdentity, StoredOutbox
+from beamtime_ioc.values import Value
 
 log = logging.getLogger(__name__)
 

@@ -1,127 +1,21 @@
 """The board: a Cell per record holds the only truth; who watches is told."""
 
-import asyncio
-import math
-import time
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
-from enum import IntEnum
-from typing import Any, Generic, Protocol, TypeVar
+from collections.abc import Awaitable, Callable
+from typing import Protocol
 
-from beamtime_ioc.action import StepLine
+from beamtime_ioc.alarm import QUIET, Alarm, Severity, Status
 from beamtime_ioc.errors import BadValueError
-from beamtime_ioc.model import RunState, Who
+from beamtime_ioc.model import Who
+from beamtime_ioc.posting import Posting, Reading
+from beamtime_ioc.progress import RunView
 from beamtime_ioc.records import Kind, Record, RecordSet
+from beamtime_ioc.values import Value, check, cut
 
-V = TypeVar("V")
-POST_RATE_HZ = 5.0
-
-
-class Severity(IntEnum):
-    """As EPICS numbers them."""
-
-    NO_ALARM = 0
-    MINOR = 1
-    MAJOR = 2
-    INVALID = 3
-
-
-class Status(IntEnum):
-    """The alarm states of EPICS that are used here, as EPICS numbers them (alarm.h)."""
-
-    NO_ALARM = 0
-    STATE = 7
-    COMM = 9
-    SOFT = 15
-    UDF = 17
-
-
-@dataclass(frozen=True)
-class Alarm:
-    """Severity, kind and sentence of an alarm."""
-
-    severity: Severity = Severity.NO_ALARM
-    status: Status = Status.NO_ALARM
-    message: str = ""
-
-
-QUIET = Alarm()
-UNDEFINED = Alarm(Severity.INVALID, Status.UDF, "not known yet")
-
-
-@dataclass(frozen=True)
-class Reading(Generic[V]):
-    """One value with its alarm and its time: what every face shows alike.
-
-    Parameters
-    ----------
-    stamp
-        Seconds since 1970, UTC.
-    """
-
-    value: V
-    alarm: Alarm
-    stamp: float
-
-
-Watcher = Callable[[Reading[Any]], None]
-
-
-class Posting(Generic[V]):
-    """A value that is shown and watched; only the IOC sets it. Lives in the event loop's thread."""
-
-    def __init__(self, name: str, value: V, alarm: Alarm = QUIET) -> None:
-        self.name = name
-        self.reading = Reading(value, alarm, time.time())
-        self.watchers: list[Watcher] = []
-        self._soon: asyncio.TimerHandle | None = None
-        self._next: tuple[V, Alarm | None] | None = None
-
-    @property
-    def value(self) -> V:
-        return self.reading.value
-
-    @property
-    def settled(self) -> bool:
-        """Whether the reading is the last that was set: no later one waits for its post."""
-        return self._soon is None
-
-    def alarm_of(self, value: V) -> Alarm:
-        """The alarm that the value itself means."""
-        return QUIET
-
-    def set(self, value: V, alarm: Alarm | None = None) -> None:
-        """Store, stamp once, tell everybody who watches."""
-        if self._soon is not None:
-            self._soon.cancel()
-            self._soon = None
-        self.post(Reading(value, self.alarm_of(value) if alarm is None else alarm, time.time()))
-
-    def post(self, reading: Reading[V]) -> None:
-        """Show a reading as it is, with the time that it has."""
-        self.reading = reading
-        for watcher in tuple(self.watchers):
-            watcher(reading)
-
-    def set_soon(self, value: V, alarm: Alarm | None = None) -> None:
-        """As `set`, at most five times a second: the latest wins, and the last is always posted."""
-        due = self.reading.stamp + 1 / POST_RATE_HZ - time.time()
-        if due <= 0 and self._soon is None:
-            self.set(value, alarm)
-            return
-        self._next = (value, alarm)
-        if self._soon is None:
-            self._soon = asyncio.get_running_loop().call_later(min(due, 1.0), self._post_next)
-
-    def _post_next(self) -> None:
-        self._soon = None
-        if self._next is not None:
-            self.set(*self._next)
-
-
-Value = str | int | float
 Ending = Awaitable[None]
-"""Awaited by a client that waits: returns when the run ended well, raises RunEndedError if not."""
+"""Awaited by a client that waits: returns when the run ended well, raises RunEndedError if not.
+
+An object as `runner.RunEnd` is: mostly nobody awaits it, and a coroutine or a Future would complain of that.
+"""
 
 Hook = Callable[["Cell", Value, Who], Awaitable[Ending | None]]
 """What a put means: returns when it is accepted, with the run's end if there is one."""
@@ -191,7 +85,7 @@ class Cell(Posting[Value]):
         self.gate.require(self.record.asg, who)
         if not self.writable:
             raise BadValueError(f"{self.name} is written by the IOC only", advice="read it")
-        checked = self.check(value)
+        checked = check(self.record, value)
         ending = None
         if self.hook is None:
             self.set(checked)
@@ -200,116 +94,6 @@ class Cell(Posting[Value]):
         if caution:
             self.set(self.value, Alarm(Severity.MINOR, Status.STATE, caution))
         return ending
-
-    def check(self, value: object) -> Value:
-        """The value as this record holds it: text, state number, integer or float.
-
-        Raises
-        ------
-        BadValueError
-            Too long, no such state, out of range, not a number.
-        """
-        return CHECKS[self.record.kind](self.record, value)
-
-
-def cut(text: str, size_bytes: int) -> str:
-    """The beginning of a text that fits into so many bytes of UTF-8; no character is cut in two."""
-    return text.encode(errors="replace")[:size_bytes].decode(errors="ignore")
-
-
-def _check_text(record: Record, value: object) -> str:
-    text = str(value)
-    try:
-        size_bytes = len(text.encode())
-    except UnicodeEncodeError:
-        raise BadValueError(f"{record.name}: the text is no Unicode text", advice="send UTF-8") from None
-    if size_bytes > record.nelm:
-        raise BadValueError(
-            f"{record.name} holds {record.nelm} bytes, the text has {size_bytes}", advice="shorten it"
-        )
-    if "\0" in text:
-        raise BadValueError(f"{record.name}: the text has a NUL in it", advice="send it without")
-    return text
-
-
-def _check_state(record: Record, value: object) -> int:
-    states = record.states
-    allowed = ", ".join(f"{index} {label}" for index, label in enumerate(states))
-    # A state without a label has an empty one: "" means none of them.
-    if isinstance(value, str) and value and value in states:
-        return states.index(value)
-    number = _number(record, value, f"its states are {allowed}")
-    if number != int(number) or not 0 <= number < len(states):
-        raise BadValueError(f"{record.name} has no state {value!s}", advice=f"its states are {allowed}")
-    return int(number)
-
-
-def _number(record: Record, value: object, advice: str) -> float:
-    try:
-        number = float(value)  # pyright: ignore[reportArgumentType]
-    except (TypeError, ValueError):
-        raise BadValueError(f"{record.name} cannot take {value!r}", advice=advice) from None
-    if not math.isfinite(number):
-        raise BadValueError(f"{record.name} cannot take {value}", advice=advice)
-    return number
-
-
-def _check_float(record: Record, value: object) -> float:
-    number = _number(record, value, "send a finite number")
-    low, high = record.number("DRVL"), record.number("DRVH")
-    if high > low and not low <= number <= high:  # equal, as both zeros are: no limits
-        raise BadValueError(
-            f"{record.name} takes {low:g} to {high:g}, not {number:g}", advice="send one of these"
-        )
-    return number
-
-
-def _check_integer(record: Record, value: object) -> int:
-    number = int(_check_float(record, value))
-    if not -(2**31) <= number < 2**31:
-        raise BadValueError(f"{record.name} takes 32 bit, not {number}", advice="send a smaller number")
-    return number
-
-
-def fit(text: str, size_bytes: int) -> str:
-    """The text cut at a character, so that it fits a record; a cut is seen by its end."""
-    raw = text.encode("utf-8", "replace").replace(b"\0", b" ")
-    if len(raw) <= size_bytes:
-        return raw.decode()
-    return raw[: size_bytes - 4].decode(errors="ignore") + " ..."
-
-
-CHECKS: Mapping[Kind, Callable[[Record, object], Value]] = {
-    Kind.TEXT: _check_text,
-    Kind.STRING: _check_text,
-    Kind.STATES: _check_state,
-    Kind.INTEGER: _check_integer,
-    Kind.FLOAT: _check_float,
-}
-
-
-@dataclass(frozen=True, kw_only=True)
-class RunView:
-    """What `<Action>Progress` shows; times in s, `started` since 1970.
-
-    Parameters
-    ----------
-    remaining_s
-        NaN while it cannot be told.
-    """
-
-    action: str
-    state: RunState = RunState.IDLE
-    percent: float = 0.0
-    step: str = ""
-    message: str = ""
-    advice: str = ""
-    run_id: str = ""
-    started_by: str = ""
-    started: float = 0.0
-    elapsed_s: float = 0.0
-    remaining_s: float = float("nan")
-    steps: tuple[StepLine, ...] = ()
 
 
 class Board:

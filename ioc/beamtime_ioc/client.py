@@ -10,10 +10,9 @@ from typing import Any, Self
 
 from p4p.client.thread import Context, Disconnected, RemoteError
 
-from beamtime_ioc.action import StepLine
-from beamtime_ioc.board import RunView
 from beamtime_ioc.errors import BeamtimeError, NoAnswerError
 from beamtime_ioc.model import RunState
+from beamtime_ioc.progress import RunView, StepLine, StepState
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -166,7 +165,12 @@ def _view(value: Any) -> RunView:
         elapsed_s=value["elapsed"],
         remaining_s=value["remaining"],
         steps=tuple(
-            StepLine(name=step["name"], state=step["state"], reason=step["reason"], seconds=step["seconds"])
+            StepLine(
+                name=step["name"],
+                state=StepState(step["state"]),
+                reason=step["reason"],
+                seconds=step["seconds"],
+            )
             for step in value["steps"]
         ),
     )

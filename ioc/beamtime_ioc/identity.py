@@ -6,12 +6,14 @@ from collections.abc import Callable
 from dataclasses import fields
 from datetime import UTC, datetime, timedelta
 
-from beamtime_ioc.board import QUIET, UNDEFINED, Alarm, Board, Cell, Severity, Status, Value, fit
+from beamtime_ioc.alarm import QUIET, UNDEFINED, Alarm, Severity, Status
+from beamtime_ioc.board import Board, Cell
 from beamtime_ioc.engine.engine import new_run_id
 from beamtime_ioc.errors import BadValueError, BusyError
 from beamtime_ioc.model import Beamtime, Experiment, Person, Site, Who
 from beamtime_ioc.ports import Identity
 from beamtime_ioc.runner import Runner
+from beamtime_ioc.values import Value, fit
 
 log = logging.getLogger(__name__)
 

@@ -25,7 +25,7 @@ HISTORY = sa.table(
     sa.column("number"),
     sa.column("changed_ms"),
 )
-"""A view; order and outcome are JSON, `number` counts up. A run id begins with the ns of its press since 1970."""
+"""A view; order and outcome are JSON, `number` counts up. A run id begins with the ns of its press."""
 
 
 @dataclass(frozen=True, kw_only=True)

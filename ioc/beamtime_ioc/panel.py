@@ -2,9 +2,12 @@
 
 import time
 
-from beamtime_ioc.board import QUIET, Alarm, Board, Cell, RunView, Severity, Status, Value, fit
+from beamtime_ioc.alarm import QUIET, Alarm, Severity, Status
+from beamtime_ioc.board import Board, Cell
 from beamtime_ioc.journal import RunRecord
 from beamtime_ioc.model import RunState
+from beamtime_ioc.progress import RunView
+from beamtime_ioc.values import Value, fit
 
 REFUSAL_S = 5.0
 """How long a refusal stays on the message record of a run that goes on."""

@@ -5,9 +5,9 @@ from collections.abc import Mapping
 from functools import cached_property
 from typing import Literal
 
+from beamtime_ioc.alarm import Severity
 from beamtime_ioc.macros import Mark
 from beamtime_ioc.recordtypes import (
-    SEVERITIES,
     STATE_SEVERITIES,
     TEXT39_BYTES,
     TYPES,
@@ -84,9 +84,8 @@ class Record:
     def severities(self) -> tuple[str, ...]:
         """Alarm severity of each state, in the order of `states`."""
         names = STATE_SEVERITIES if self.type.startswith("mbb") else ("ZSV", "OSV")
-        return tuple(
-            self.fields.get(name) or SEVERITIES[0] for name, _ in zip(names, self.states, strict=False)
-        )
+        quiet = Severity.NO_ALARM.name
+        return tuple(self.fields.get(name) or quiet for name, _ in zip(names, self.states, strict=False))
 
     @property
     def initial(self) -> str | int | float:

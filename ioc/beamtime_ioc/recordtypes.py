@@ -11,6 +11,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from beamtime_ioc.alarm import Severity
 from beamtime_ioc.dbfile import Declaration, Text
 
 NAME_LIMIT = 60
@@ -57,7 +58,6 @@ class RecordType:
 STATE_WORDS = ["ZR", "ON", "TW", "TH", "FR", "FV", "SX", "SV", "EI", "NI", "TE", "EL", "TV", "TT", "FT", "FF"]
 STATE_NAMES = tuple(f"{word}ST" for word in STATE_WORDS)
 STATE_SEVERITIES = tuple(f"{word}SV" for word in STATE_WORDS)
-SEVERITIES = ("NO_ALARM", "MINOR", "MAJOR", "INVALID")
 
 _EVERY = ["DESC", "ASG", "ASL", "SCAN", "PINI", "DTYP", "FLNK", "SDIS", "UDF", "UDFS"]
 _TWO = ["VAL", "ZNAM", "ONAM", "ZSV", "OSV", "COSV"]
@@ -186,8 +186,8 @@ def _problem(type_name: str, served: RecordType, field: str, value: str) -> str:
     # The FTVL of an mbbo is the value of its fifteenth state.
     if field in _MENUS and (field != "FTVL" or served.kind is Kind.TEXT):
         return "" if value in _MENUS[field] else f'"{value}" is not supported here, only {_either(field)}'
-    if field in _SEVERE and value not in SEVERITIES:
-        return f'"{value}" is no severity; these are: {", ".join(SEVERITIES)}'
+    if field in _SEVERE and value not in Severity.__members__:
+        return f'"{value}" is no severity; these are: {", ".join(Severity.__members__)}'
     if field == "VAL":
         return _value_problem(served.kind, value)
     if field in _WHOLE or (field in _FLOATS and served.kind is Kind.INTEGER):

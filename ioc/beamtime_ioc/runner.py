@@ -10,8 +10,8 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, TypeVar, cast
 
-from beamtime_ioc.action import Action, Progress
-from beamtime_ioc.board import Board, Cell, Ending, RunView, Value
+from beamtime_ioc.action import Action
+from beamtime_ioc.board import Board, Cell, Ending
 from beamtime_ioc.engine.engine import Engine, Order, Outcome, new_run_id
 from beamtime_ioc.engine.plan import plan
 from beamtime_ioc.engine.workshop import Workshop
@@ -27,6 +27,8 @@ from beamtime_ioc.journal import RunRecord
 from beamtime_ioc.model import Experiment, Json, RunState, Who
 from beamtime_ioc.panel import Panel, alarm_for, ended_view
 from beamtime_ioc.ports import Identity
+from beamtime_ioc.progress import Progress, RunView, StepState
+from beamtime_ioc.values import Value
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -350,12 +352,12 @@ async def in_thread(name: str, work: Callable[..., T], *arguments: Any) -> T:
 
 def _view(run: ActiveRun) -> RunView:
     elapsed, fraction = time.time() - run.pressed, run.progress.fraction
-    current = next((line.name for line in reversed(run.progress.steps) if line.state == "running"), "")
+    running = (line.name for line in reversed(run.progress.steps) if line.state is StepState.RUNNING)
     return RunView(
         action=run.action.name,
         state=run.state,
         percent=100 * fraction,
-        step=current,
+        step=next(running, ""),
         message=run.progress.text or f"{run.state.lower()}, pressed by {run.who}",
         run_id=run.id,
         started_by=str(run.who),

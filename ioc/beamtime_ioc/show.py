@@ -8,11 +8,10 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from beamtime_ioc.action import StepLine
-from beamtime_ioc.board import RunView
 from beamtime_ioc.client import Client
 from beamtime_ioc.errors import BeamtimeError
 from beamtime_ioc.model import one_line
+from beamtime_ioc.progress import RunView, StepLine
 
 COLOURS = {
     "Done": "green",
@@ -90,7 +89,7 @@ def follow(client: Client, button: str, console: Console | None = None) -> RunVi
 
 def _print_steps(console: Console, view: RunView, shown: dict[int, StepLine]) -> None:
     for index, line in enumerate(view.steps):
-        if line.state in ("running", "waiting") or shown.get(index) == line:
+        if not line.state.ended or shown.get(index) == line:
             continue
         shown[index] = line
         reason = f": {line.reason}" if line.reason else ""

@@ -8,7 +8,7 @@ from typing import Any, Self, cast
 import yaml
 
 from beamtime_sim.errors import BoxError
-from beamtime_sim.ports import free_ports
+from beamtime_sim.free_ports import free_ports
 
 PORTS = ("schedule", "mail", "control", "ca", "pva")
 _HEAD = """\

@@ -11,8 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from p4p.client.thread import RemoteError
 
-from beamtime_ioc.board import Alarm, RunView, Severity, Status, Value
+from beamtime_ioc.alarm import Alarm, Severity, Status
+from beamtime_ioc.progress import RunView
 from beamtime_ioc.records import Kind
+from beamtime_ioc.values import Value
 from c_client import CClient
 from raw_ca import NORMAL, PUTFAIL, RawCa
 from wire_house import PREFIX, PvaClient, Wire

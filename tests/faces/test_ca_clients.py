@@ -172,8 +172,24 @@ def test_a_client_that_asks_for_more_than_there_is_is_told(wire: Wire) -> None:
 
         assert client.read(sid, DOUBLE, 2).status.name == "ECA_BADCOUNT"
         client.subscribe(sid, DOUBLE, count=9)
-        assert client.receive(ca.ErrorResponse).status.name == "ECA_BADCOUNT"
+        error = client.receive(ca.ErrorResponse)
         assert client.read(sid, DOUBLE).data[0] == 1.5
+
+    assert error.status.name == "ECA_BADCOUNT"
+    assert bytes(error.error_message).rstrip(b"\0").decode() == f"{PREFIX}Ao: it has 1 elements"
+
+
+def test_a_client_that_gives_a_number_to_two_subscriptions_is_told(wire: Wire) -> None:
+    with RawCa(wire.ca.port) as client:
+        sid = client.sid(f"{PREFIX}Ao")
+        number = client.subscribe(sid, DOUBLE)
+        client.receive(ca.EventAddResponse)
+
+        client.send(ca.EventAddRequest(DOUBLE, 1, sid, number, 0, 0, 0, 5))
+        error = client.receive(ca.ErrorResponse)
+
+    said = bytes(error.error_message).rstrip(b"\0").decode()
+    assert said == f"{PREFIX}Ao: there is a subscription {number} already"
 
 
 def test_a_client_that_asks_for_every_count_fills_no_memory(wire: Wire) -> None:

@@ -2,8 +2,10 @@
 
 import pytest
 
-from beamtime_ioc.board import Alarm, Cell, Severity, Status, Value
+from beamtime_ioc.alarm import Alarm, Severity, Status
+from beamtime_ioc.board import Cell
 from beamtime_ioc.model import Who
+from beamtime_ioc.values import Value
 from c_client import CClient
 from raw_ca import NORMAL, NOWTACCESS, PUTFAIL, RawCa, element, search
 from wire_house import PREFIX, Walk, Wire

@@ -3,7 +3,7 @@
 import caproto as ca
 import pytest
 
-from beamtime_ioc.board import Alarm, Severity, Status
+from beamtime_ioc.alarm import Alarm, Severity, Status
 from c_client import CClient
 from raw_ca import RawCa
 from wire_house import PREFIX, Wire

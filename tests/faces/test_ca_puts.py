@@ -10,12 +10,13 @@ import caproto as ca
 import pytest
 from p4p.client.thread import RemoteError
 
-from beamtime_ioc.board import Cell, Value
+from beamtime_ioc.board import Cell
 from beamtime_ioc.errors import BusyError
 from beamtime_ioc.model import Who
+from beamtime_ioc.values import Value
 from c_client import CClient
 from raw_ca import NORMAL, NOWTACCESS, PUTFAIL, RawCa, element
-from wire_house import PREFIX, PvaClient, Walk, Wire
+from wire_house import PREFIX, End, PvaClient, Walk, Wire
 
 STRING, LONG, DOUBLE = 0, 5, 6
 WALK = f"{PREFIX}Walk"
@@ -63,10 +64,8 @@ def test_who_presses_is_known_by_the_address_and_by_what_it_claims(wire: Wire) -
 
 
 def test_an_action_that_is_only_accepted_answers_at_once(wire: Wire, c_client: CClient) -> None:
-    never = asyncio.Event()
-
-    async def hook(cell: Cell, value: Value, who: Who) -> object:
-        return never.wait()
+    async def hook(cell: Cell, value: Value, who: Who) -> End:
+        return End()
 
     wire.hook("Errand", hook)
 

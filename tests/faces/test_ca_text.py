@@ -2,7 +2,7 @@
 
 import pytest
 
-from beamtime_ioc.board import Severity
+from beamtime_ioc.alarm import Severity
 from c_client import CClient
 from raw_ca import NORMAL, PUTFAIL, RawCa
 from wire_house import PREFIX, Wire

@@ -1,6 +1,5 @@
 """The board over PVAccess, as pvxs clients see it."""
 
-import asyncio
 import logging
 import math
 import queue
@@ -12,12 +11,14 @@ import pytest
 from p4p.client.thread import RemoteError
 from p4p.nt import NTURI
 
-from beamtime_ioc.action import StepLine
-from beamtime_ioc.board import Alarm, Cell, RunView, Severity, Status, Value
+from beamtime_ioc.alarm import Alarm, Severity, Status
+from beamtime_ioc.board import Cell
 from beamtime_ioc.errors import BusyError
 from beamtime_ioc.faces.pva import PvaServer
 from beamtime_ioc.model import RunState, Who
-from wire_house import PREFIX, PvaClient, Walk, Wire, pva_context
+from beamtime_ioc.progress import RunView, StepLine, StepState
+from beamtime_ioc.values import Value
+from wire_house import PREFIX, End, PvaClient, Walk, Wire, pva_context
 
 WALK = f"{PREFIX}Walk"
 BLOCK = "record[block=true]"
@@ -117,8 +118,8 @@ def test_a_run_is_shown_as_a_structure(wire: Wire, pva: PvaClient) -> None:
         started=1795170000.25,
         elapsed_s=12.5,
         steps=(
-            StepLine(name="right foot", state="made", seconds=1.5),
-            StepLine(name="left foot", state="running", reason="it hurts"),
+            StepLine(name="right foot", state=StepState.MADE, seconds=1.5),
+            StepLine(name="left foot", state=StepState.RUNNING, reason="it hurts"),
         ),
     )
     subscription, posts = next_post(pva, name)
@@ -257,8 +258,8 @@ def test_a_press_that_blocks_tells_how_the_run_failed(wire: Wire, pva: PvaClient
 
 
 def test_an_action_that_is_only_accepted_does_not_block(wire: Wire, pva: PvaClient) -> None:
-    async def hook(cell: Cell, value: Value, who: Who) -> object:
-        return asyncio.Event().wait()
+    async def hook(cell: Cell, value: Value, who: Who) -> End:
+        return End()
 
     wire.hook("Errand", hook)
 

@@ -8,10 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from beamtime_ioc.board import QUIET, Alarm, Board, Cell, Posting, Reading, Severity, Status, Value, cut
+from beamtime_ioc.alarm import QUIET, Alarm, Severity, Status
+from beamtime_ioc.board import Board, Cell
 from beamtime_ioc.errors import BadValueError, BusyError, NotAllowedError
 from beamtime_ioc.model import RunState, Who
+from beamtime_ioc.posting import Posting, Reading
 from beamtime_ioc.records import load_records
+from beamtime_ioc.values import Value, cut
 
 DATA = Path(__file__).parents[1] / "data"
 WHO = Who(via="local")

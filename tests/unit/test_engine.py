@@ -8,13 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from beamtime_ioc.action import Action, Progress, Run, action
+from beamtime_ioc.action import Action, Run, action
 from beamtime_ioc.engine.durable import DurableEngine
 from beamtime_ioc.engine.engine import Engine, Order, Outcome, new_run_id
 from beamtime_ioc.engine.inline import InlineEngine
 from beamtime_ioc.engine.workshop import Workshop
 from beamtime_ioc.journal import Journal, reading
 from beamtime_ioc.model import Experiment, RunState, Who
+from beamtime_ioc.progress import Progress
 from beamtime_ioc.store import Store
 from beamtime_ioc.testing.run import TEST_SITE
 

@@ -11,7 +11,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from beamtime_ioc.action import Action, Run, action
-from beamtime_ioc.board import Board, Severity
+from beamtime_ioc.alarm import Severity
+from beamtime_ioc.board import Board
 from beamtime_ioc.engine.engine import Order
 from beamtime_ioc.engine.inline import InlineEngine
 from beamtime_ioc.engine.workshop import Workshop

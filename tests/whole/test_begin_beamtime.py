@@ -7,10 +7,10 @@ from email import message_from_bytes, policy
 
 import pytest
 
-from beamtime_ioc.board import RunView
 from beamtime_ioc.client import Client
 from beamtime_ioc.errors import BeamtimeError
 from beamtime_ioc.model import RunState
+from beamtime_ioc.progress import RunView
 from box_house import Box, until
 
 

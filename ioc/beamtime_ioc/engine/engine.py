@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from beamtime_ioc.action import Progress
 from beamtime_ioc.errors import NotJsonError
 from beamtime_ioc.model import Experiment, Json, RunState, Who
+from beamtime_ioc.progress import Progress
 
 
 def new_run_id() -> str:

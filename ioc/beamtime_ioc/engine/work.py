@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Protocol, cast
 
-from beamtime_ioc.action import UNKNOWN, Effect, Progress, StepLine, Unknown
+from beamtime_ioc.action import UNKNOWN, Effect, Unknown
 from beamtime_ioc.engine.engine import Order, checked_json
 from beamtime_ioc.engine.ordered import OrderedRun
 from beamtime_ioc.engine.workshop import Workshop, fault
@@ -29,6 +29,7 @@ from beamtime_ioc.errors import (
     StepFailedError,
 )
 from beamtime_ioc.model import Experiment, Json, one_line
+from beamtime_ioc.progress import Progress, StepLine, StepState
 
 log = logging.getLogger(__name__)
 Tagged = dict[str, Json]
@@ -84,11 +85,12 @@ class LiveRun(OrderedRun):
         self.recorder.check()
         first = len(self.steps)
         for effect in effects:
-            self._line(StepLine(name=effect.title, state="waiting" if len(effects) > 1 else "running"))
+            state = StepState.WAITING if len(effects) > 1 else StepState.RUNNING
+            self._line(StepLine(name=effect.title, state=state))
 
         def work(index: int) -> Tagged:
             self.recorder.check()
-            self._line(StepLine(name=effects[index].title, state="running"), first + index)
+            self._line(StepLine(name=effects[index].title, state=StepState.RUNNING), first + index)
             start = time.monotonic()
             tagged = self._try_effect(effects[index])
             if "unknown" in tagged:  # at once: an abort may come before the others are done
@@ -111,7 +113,9 @@ class LiveRun(OrderedRun):
         return self._values([effect.title for effect in effects], results, optional)
 
     def step(self, title: str, read: Callable[[], Json], *, retries: int = 0) -> Any:
-        return self._single(title, lambda: self._tagged(title, lambda: self._retry(read, retries), "read"))
+        return self._single(
+            title, lambda: self._tagged(title, lambda: self._retry(read, retries), StepState.READ)
+        )
 
     def once(self, title: str, write: Callable[[], Json]) -> Any:
         self.recorder.check()
@@ -122,7 +126,7 @@ class LiveRun(OrderedRun):
                 return {"unknown": f"{title}: the program ended in the middle of it; it was not repeated"}
             if self.recorder.cancelled_on_disk():
                 raise Cancelled
-            return self._tagged(title, write, "done")
+            return self._tagged(title, write, StepState.DONE)
 
         return self._single(title, body)
 
@@ -145,13 +149,13 @@ class LiveRun(OrderedRun):
             self._depth -= 1
 
     def hold(self, title: str, reason: str) -> None:
-        self._line(StepLine(name=one_line(title), state="held", reason=one_line(reason, SENTENCE)))
+        self._line(StepLine(name=one_line(title), state=StepState.HELD, reason=one_line(reason, SENTENCE)))
 
     # -- how they are done ------------------------------------------------------------------
 
     def _single(self, title: str, body: Callable[[], Tagged]) -> Any:
         self.recorder.check()
-        index = self._line(StepLine(name=title, state="running"))
+        index = self._line(StepLine(name=title, state=StepState.RUNNING))
         began = time.monotonic()
         found, remembered = self._remember(title, lambda: cast(Json, body()))
         tagged = cast(Tagged, found)
@@ -170,11 +174,12 @@ class LiveRun(OrderedRun):
         return self.recorder.remember(title, running), remembered
 
     def _try_effect(self, effect: Effect) -> Tagged:
-        how = ["stands already"]
+        how = StepState.STANDS
 
         def body() -> Json:
+            nonlocal how
             if effect.look() is None:
-                how[0] = "made"
+                how = StepState.MADE
                 try:
                     self._retry(effect.make, effect.retries)
                 except (OutcomeUnknownError, ServiceUnavailableError):
@@ -185,12 +190,12 @@ class LiveRun(OrderedRun):
                 raise NotVerifiedError(effect.title, wanted="it to stand", found="nothing")
             return found
 
-        tagged = self._tagged(effect.title, body, "")
-        return {**tagged, "how": how[0]} if "ok" in tagged else tagged
+        tagged = self._tagged(effect.title, body, how)
+        return {**tagged, "how": how.value} if "ok" in tagged else tagged
 
-    def _tagged(self, title: str, body: Callable[[], Json], how: str) -> Tagged:
+    def _tagged(self, title: str, body: Callable[[], Json], how: StepState) -> Tagged:
         try:
-            return {"ok": checked_json(title, body()), "how": how}
+            return {"ok": checked_json(title, body()), "how": how.value}
         except OutcomeUnknownError as error:
             return {"unknown": one_line(str(error), SENTENCE)}
         except BeamtimeError as error:
@@ -245,7 +250,7 @@ class LiveRun(OrderedRun):
                 return index
             else:
                 self.steps[index] = line
-        if line.state not in ("waiting", "running"):
+        if line.state.ended:
             text = f"{line.state}: {line.name}" + (f": {line.reason}" if line.reason else "")
             when = " before the restart" if remembered else ""
             log.info("run %s %s:%s %s", self.id, self.order.action, when, text)
@@ -259,9 +264,9 @@ class LiveRun(OrderedRun):
 
 def _line_of(title: str, tagged: Tagged, seconds: float) -> StepLine:
     if "unknown" in tagged:
-        return StepLine(name=title, state="unsure", reason=str(tagged["unknown"]), seconds=seconds)
+        return StepLine(name=title, state=StepState.UNSURE, reason=str(tagged["unknown"]), seconds=seconds)
     if "failed" in tagged:
         _, sentence, advice = cast(list[str], tagged["failed"])
         reason = f"{sentence}; {advice}" if advice else sentence
-        return StepLine(name=title, state="failed", reason=reason, seconds=seconds)
-    return StepLine(name=title, state=str(tagged["how"]), seconds=seconds)
+        return StepLine(name=title, state=StepState.FAILED, reason=reason, seconds=seconds)
+    return StepLine(name=title, state=StepState(str(tagged["how"])), seconds=seconds)

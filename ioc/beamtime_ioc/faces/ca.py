@@ -8,13 +8,14 @@ import socket
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any
 
-from ..board import Board
-from ..errors import BeamtimeError
-from .ca_channels import Channels
-from .ca_circuit import Circuit
-from .ca_search import Beacons, Searches
-from .ca_session import Session
-from .ports import (
+from beamtime_ioc.board import Board
+from beamtime_ioc.errors import BeamtimeError
+from beamtime_ioc.faces.ca_channels import Channels
+from beamtime_ioc.faces.ca_circuit import Circuit
+from beamtime_ioc.faces.ca_search import Beacons, Searches
+from beamtime_ioc.faces.ca_session import Session
+from beamtime_ioc.faces.ca_surroundings import Surroundings
+from beamtime_ioc.faces.listening import (
     ANY,
     LOOPBACK,
     addresses,
@@ -26,7 +27,7 @@ from .ports import (
     is_loopback,
     is_yes,
 )
-from .seldom import Seldom
+from beamtime_ioc.faces.seldom import Seldom
 
 log = logging.getLogger(__name__)
 
@@ -61,7 +62,7 @@ class CaServer:
         self.seldom = Seldom(log)
         # The longest put there can be: a text, sent as strings of 40 bytes a letter.
         longest = max((cell.record.nelm for cell in board.cells.values()), default=0)
-        self.message_limit_bytes = 65536 + 48 * longest
+        self._message_limit_bytes = 65536 + 48 * longest
         self.port = self.tcp_port = 0
         self._tasks: set[asyncio.Task[Any]] = set()
         self._closers: list[Callable[[], object]] = []
@@ -82,6 +83,14 @@ class CaServer:
             A variable, or an interface, is wrong.
         """
         self.loop = asyncio.get_running_loop()
+        self._surroundings = Surroundings(
+            loop=self.loop,
+            channels=self.channels,
+            seldom=self.seldom,
+            message_limit_bytes=self._message_limit_bytes,
+            tcp_port=lambda: self.tcp_port,
+            keep=self._keep,
+        )
         try:
             await self._start()
         except BaseException:
@@ -132,16 +141,19 @@ class CaServer:
         while self.circuits:
             await asyncio.sleep(0)
 
-    def welcome(self, circuit: Circuit) -> Session:
+    def _circuit(self) -> Circuit:
+        return Circuit(self._surroundings, welcome=self._welcome, farewell=self._farewell)
+
+    def _welcome(self, circuit: Circuit) -> Session:
         """A client has come."""
         self.circuits.add(circuit)
-        return Session(circuit, self)
+        return Session(circuit, self._surroundings)
 
-    def farewell(self, circuit: Circuit) -> None:
+    def _farewell(self, circuit: Circuit) -> None:
         """A client has gone."""
         self.circuits.discard(circuit)
 
-    def keep(self, work: Coroutine[Any, Any, Any], name: str = "CA put") -> asyncio.Task[Any]:
+    def _keep(self, work: Coroutine[Any, Any, Any], name: str = "CA put") -> asyncio.Task[Any]:
         """Run something that does not end with the client who asked for it."""
         task = self.loop.create_task(work, name=name)
         self._tasks.add(task)
@@ -156,7 +168,7 @@ class CaServer:
         while True:
             made, _ = await self.loop.sock_accept(listening)
             try:
-                await self.loop.connect_accepted_socket(lambda: Circuit(self), made)
+                await self.loop.connect_accepted_socket(self._circuit, made)
             except BaseException:
                 made.close()
                 raise
@@ -173,7 +185,7 @@ class CaServer:
                     self.seldom.warning(f"guard {what}", 3600, words)
                 await asyncio.sleep(RESTART_S)
 
-        self.keep(guarded(), name=f"CA {what}")
+        self._keep(guarded(), name=f"CA {what}")
 
 
 def _beacon_targets(interfaces: Sequence[str]) -> list[tuple[str, int]]:

@@ -1,23 +1,44 @@
-# pyright: basic
 """What a name means on Channel Access, and who watches it."""
+# pyright: basic
 
 import logging
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
 
-from caproto import ChannelType
+from caproto import ChannelType, SubscriptionType
 
-from ..board import Board, Cell, Reading
-from .ca_fields import Field, field_of
-from .ca_values import STRUCTURES, CannotShowError, encode, encode_metadata, native_of
-
-if TYPE_CHECKING:
-    from .ca_session import Subscription
-
+from beamtime_ioc.board import Board, Cell
+from beamtime_ioc.faces.ca_fields import Field, field_of
+from beamtime_ioc.faces.ca_values import STRUCTURES, CannotShowError, encode, encode_metadata, native_of
+from beamtime_ioc.posting import Reading
 
 log = logging.getLogger(__name__)
 
 KEPT = 16
+_VALUES = SubscriptionType.DBE_VALUE | SubscriptionType.DBE_LOG
+
+
+@dataclass(eq=False, kw_only=True)
+class Subscription:
+    """A client's wish to hear of a channel's changes.
+
+    Parameters
+    ----------
+    post
+        Tells the client of the latest reading.
+    """
+
+    post: Callable[["Subscription"], None]
+    channel: "Channel"
+    sid: int
+    id: int
+    kind: ChannelType
+    count: int
+    mask: int
+
+    def wants(self, *, alarm_changed: bool) -> bool:
+        return bool(self.mask & _VALUES) or (alarm_changed and bool(self.mask & SubscriptionType.DBE_ALARM))
 
 
 class Channel:
@@ -88,13 +109,13 @@ class Channel:
         alarm.value = encode(value, self.field, self.record, ChannelType.STRING, 1)[:40].rstrip(b"\0")
         return bytes(alarm)
 
-    def subscribe(self, subscription: "Subscription") -> None:
+    def subscribe(self, subscription: Subscription) -> None:
         if not self.subscriptions:
             self._seen = self.cell.reading
             self.cell.watchers.append(self._post)
         self.subscriptions.add(subscription)
 
-    def unsubscribe(self, subscription: "Subscription") -> None:
+    def unsubscribe(self, subscription: Subscription) -> None:
         self.subscriptions.discard(subscription)
         if not self.subscriptions and self._post in self.cell.watchers:
             self.cell.watchers.remove(self._post)
@@ -108,7 +129,7 @@ class Channel:
         for subscription in tuple(self.subscriptions):
             if subscription.wants(alarm_changed=alarm_changed):
                 try:
-                    subscription.session.post(subscription)
+                    subscription.post(subscription)
                 except Exception:  # whoever set the value must not suffer from it
                     log.exception("%s cannot be shown over CA", self.name)
 

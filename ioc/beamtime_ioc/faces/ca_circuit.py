@@ -1,19 +1,17 @@
-# pyright: basic
 """The TCP connection of one Channel Access client: bytes in, bytes out, in their order."""
+# pyright: basic
 
 import asyncio
 import logging
 import socket
-import struct
 from collections import deque
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import Any, Protocol
 
 import caproto as ca
 
-from ..model import one_line
-
-if TYPE_CHECKING:
-    from .ca import CaServer
+from beamtime_ioc.faces.ca_surroundings import Surroundings
+from beamtime_ioc.model import one_line
 
 log = logging.getLogger(__name__)
 
@@ -24,18 +22,22 @@ WAITING_LIMIT = 1000
 LAST_COMMAND = 27
 # A computer that lost its power is forgotten after two minutes, not after two hours.
 KEEPALIVE = {socket.TCP_KEEPIDLE: 60, socket.TCP_KEEPINTVL: 15, socket.TCP_KEEPCNT: 4}
-_HEADER = struct.Struct(">HHHHII")
-_EXTENDED = struct.Struct(">HHHHIIII")
 
 
-def with_elements(command: int, kind: int, count: int, status: int, number: int, payload: bytes) -> bytes:
-    """One answer with elements; caproto's own classes take seventy times as long to write it."""
-    padding = b"\0" * (-len(payload) % 8)
-    size = len(payload) + len(padding)
-    if size < 0xFFFF and count <= 0xFFFF:
-        return b"".join((_HEADER.pack(command, size, kind, count, status, number), payload, padding))
-    header = _EXTENDED.pack(command, 0xFFFF, kind, 0, status, number, size, count)
-    return b"".join((header, payload, padding))
+class Recipient(Protocol):
+    """Who gets what a client sends: its session."""
+
+    def handle(self, message: Any) -> None:
+        """Do what the client asks; raises whatever nonsense leads to."""
+        ...
+
+    def post_late(self) -> None:
+        """The client listens again."""
+        ...
+
+    def end(self) -> None:
+        """The client has gone."""
+        ...
 
 
 class Circuit(asyncio.Protocol):
@@ -43,6 +45,11 @@ class Circuit(asyncio.Protocol):
 
     What follows a put waits until the put is accepted, as in C, but no read waits longer than 20 ms. A
     client that does not listen is not heard either, until it does.
+
+    Parameters
+    ----------
+    welcome, farewell
+        Told when the client has come, which begins its session, and when it has gone.
 
     Attributes
     ----------
@@ -52,8 +59,14 @@ class Circuit(asyncio.Protocol):
         It takes what is sent to it.
     """
 
-    def __init__(self, server: "CaServer") -> None:
-        self._server = server
+    def __init__(
+        self,
+        surroundings: Surroundings,
+        *,
+        welcome: Callable[["Circuit"], Recipient],
+        farewell: Callable[["Circuit"], None],
+    ) -> None:
+        self._surroundings, self._welcome, self._farewell = surroundings, welcome, farewell
         self.peer = ""
         self.listening = True
         self._out: list[bytes] = []
@@ -75,10 +88,10 @@ class Circuit(asyncio.Protocol):
             made.setsockopt(socket.IPPROTO_TCP, option, value)
         self.transport.set_write_buffer_limits(high=BUFFER_BYTES)
         self._parser = ca.VirtualCircuit(ca.SERVER, address, None)
-        self.session = self._server.welcome(self)
+        self.session = self._welcome(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._server.farewell(self)
+        self._farewell(self)
         self.session.end()
         self._waiting.clear()
 
@@ -109,7 +122,7 @@ class Circuit(asyncio.Protocol):
 
     def _check_begun(self, missing: int) -> None:
         """Look at a message of which only the beginning is there: its end may never come."""
-        if missing > self._server.message_limit_bytes:
+        if missing > self._surroundings.message_limit_bytes:
             raise ca.RemoteProtocolError(f"a message of {missing} bytes")
         begun = self._parser._data
         if len(begun) >= 2 and int.from_bytes(begun[:2], "big") > LAST_COMMAND:
@@ -119,13 +132,13 @@ class Circuit(asyncio.Protocol):
         reason = one_line(f"{type(error).__name__} {error}".partition("\n")[0], 200)
         words = f"CA client {self.peer} sent nonsense ({reason}): closed"
         log.debug("CA client %s: given up", self.peer, exc_info=error)
-        self._server.seldom.warning(f"nonsense {self.peer}", 60, words)
+        self._surroundings.seldom.warning(f"nonsense {self.peer}", 60, words)
         self.abort()
 
     def send(self, *messages: bytes) -> None:
         """Write at the end of this turn of the loop: many answers, one packet."""
         if not self._out:
-            self._server.loop.call_soon(self._flush)
+            self._surroundings.loop.call_soon(self._flush)
         self._out += messages
         self._out_bytes += sum(map(len, messages))
         if self._out_bytes > BUFFER_BYTES:
@@ -141,7 +154,7 @@ class Circuit(asyncio.Protocol):
     def hold(self, put: "asyncio.Task[Any]") -> None:
         """Let what comes next wait until a put is accepted."""
         self._put = put
-        self._server.loop.call_later(PATIENCE_S, self._overtake, put)
+        self._surroundings.loop.call_later(PATIENCE_S, self._overtake, put)
         put.add_done_callback(lambda _: self._go_on())
 
     def _take(self, message: Any) -> None:

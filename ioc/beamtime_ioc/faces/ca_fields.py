@@ -1,5 +1,5 @@
-# pyright: basic
 """What stands behind the dot of a record's name on Channel Access; reading it never calls a hook."""
+# pyright: basic
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -7,12 +7,13 @@ from typing import Any
 
 from caproto import ChannelType
 
-from ..board import Reading, Status, Value, cut
-from ..records import Kind, Record
-from ..recordtypes import STATE_NAMES
-from .limits import number_of
+from beamtime_ioc.alarm import Severity, Status
+from beamtime_ioc.posting import Reading
+from beamtime_ioc.records import Kind, Record
+from beamtime_ioc.recordtypes import STATE_NAMES
+from beamtime_ioc.values import Value, cut
 
-SEVERITIES = ("NO_ALARM", "MINOR", "MAJOR", "INVALID")
+SEVERITIES = tuple(Severity.__members__)
 # The menus of EPICS base 7: menuAlarmStat, menuScan, menuPini, menuFtype.
 STATUSES = (
     *("NO_ALARM", "READ", "WRITE", "HIHI", "HIGH", "LOLO", "LOW", "STATE", "COS", "COMM", "TIMEOUT"),
@@ -120,7 +121,7 @@ def _menu(labels: tuple[str, ...]) -> Maker:
 
 def _number(native: ChannelType) -> Maker:
     def make(record: Record, name: str) -> Field:
-        value = number_of(record, name)
+        value = record.number(name)
         return Field(native=native, show=lambda _: value)
 
     return make

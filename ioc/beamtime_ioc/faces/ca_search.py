@@ -1,5 +1,5 @@
-# pyright: basic
 """Searches and beacons: how clients find a server, and hear that it is back."""
+# pyright: basic
 
 import asyncio
 import logging
@@ -10,7 +10,7 @@ from typing import Any
 
 import caproto as ca
 
-from .seldom import Seldom
+from beamtime_ioc.faces.seldom import Seldom
 
 log = logging.getLogger(__name__)
 

@@ -1,44 +1,25 @@
-# pyright: basic
 """What one Channel Access client has open, and what it asks."""
+# pyright: basic
 
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import caproto as ca
-from caproto import AccessRights, CAStatus, ChannelType, SubscriptionType
+from caproto import AccessRights, CAStatus, ChannelType
 
-from ..board import Cell, Ending
-from ..errors import NotAllowedError, RefusedError, RunEndedError
-from ..model import Who, one_line
-from .ca_channels import Channel
-from .ca_circuit import Circuit, with_elements
-from .ca_values import CannotShowError, decode_put, size_of
-from .puts import accept, forget, log_refusal, waits_for_end
-
-if TYPE_CHECKING:
-    from .ca import CaServer
+from beamtime_ioc.board import Cell, Ending
+from beamtime_ioc.errors import NotAllowedError, RefusedError, RunEndedError
+from beamtime_ioc.faces.ca_channels import Channel, Subscription
+from beamtime_ioc.faces.ca_circuit import Circuit
+from beamtime_ioc.faces.ca_surroundings import Surroundings
+from beamtime_ioc.faces.ca_values import CannotShowError, decode_put, size_of, with_elements
+from beamtime_ioc.faces.puts import accept, log_refusal, waits_for_end
+from beamtime_ioc.model import Who, one_line
 
 EVENT_ADD, READ, READ_NOTIFY = 1, 3, 15
 VERSION = ca.DEFAULT_PROTOCOL_VERSION
-_VALUES = SubscriptionType.DBE_VALUE | SubscriptionType.DBE_LOG
-
-
-@dataclass(eq=False, kw_only=True)
-class Subscription:
-    """A client's wish to hear of a channel's changes."""
-
-    session: "Session"
-    channel: Channel
-    sid: int
-    id: int
-    kind: ChannelType
-    count: int
-    mask: int
-
-    def wants(self, *, alarm_changed: bool) -> bool:
-        return bool(self.mask & _VALUES) or (alarm_changed and bool(self.mask & SubscriptionType.DBE_ALARM))
 
 
 @dataclass
@@ -66,8 +47,8 @@ class Put:
 class Session:
     """One client: its names as it claims them, its channels and its subscriptions."""
 
-    def __init__(self, circuit: Circuit, server: "CaServer") -> None:
-        self._circuit, self._server = circuit, server
+    def __init__(self, circuit: Circuit, surroundings: Surroundings) -> None:
+        self._circuit, self._surroundings = circuit, surroundings
         self._user = self._host = ""
         self._channels: dict[int, OpenChannel] = {}
         self._subscriptions: dict[int, Subscription] = {}
@@ -112,15 +93,15 @@ class Session:
         self._send(ca.EchoResponse())
 
     def _search(self, message: Any) -> None:
-        if self._server.channels.find(message.name) is not None:
-            self._send(ca.SearchResponse(self._server.tcp_port, None, message.cid, VERSION))
+        if self._surroundings.channels.find(message.name) is not None:
+            self._send(ca.SearchResponse(self._surroundings.tcp_port(), None, message.cid, VERSION))
         elif message.reply == ca.DO_REPLY:
             self._send(ca.NotFoundResponse(VERSION, message.cid))
 
     # -- channels -----------------------------------------------------------------------------
 
     def _open(self, message: Any) -> None:
-        channel = self._server.channels.find(message.name)
+        channel = self._surroundings.channels.find(message.name)
         if channel is None:
             self._send(ca.CreateChFailResponse(message.cid))
             return
@@ -145,11 +126,15 @@ class Session:
             ca.ErrorResponse(message, opened.cid, status, _c_string(f"{opened.channel.name}: {words}"))
         )
 
+    def _refuse_count(self, message: Any) -> None:
+        count = self._channels[message.sid].channel.field.count
+        self._refuse(message, CAStatus.ECA_BADCOUNT, f"it has {count} elements")
+
     def _read(self, message: Any) -> None:
         opened = self._channels[message.sid]
         channel, kind, count = opened.channel, message.data_type, message.data_count
         if count > channel.field.count:
-            self._refuse(message, CAStatus.ECA_BADCOUNT, f"it has {channel.field.count} elements")
+            self._refuse_count(message)
             return
         status, payload = _elements(channel, kind, count)
         count = count or channel.field.count
@@ -164,11 +149,15 @@ class Session:
 
     def _subscribe(self, message: Any) -> None:
         opened = self._channels[message.sid]
-        if message.subscriptionid in self._subscriptions or message.data_count > opened.channel.field.count:
-            self._refuse(message, CAStatus.ECA_BADCOUNT, "there is no such subscription")
+        if message.subscriptionid in self._subscriptions:
+            words = f"there is a subscription {message.subscriptionid} already"
+            self._refuse(message, CAStatus.ECA_BADCOUNT, words)
+            return
+        if message.data_count > opened.channel.field.count:
+            self._refuse_count(message)
             return
         subscription = Subscription(
-            session=self,
+            post=self.post,
             channel=opened.channel,
             sid=message.sid,
             id=message.subscriptionid,
@@ -231,7 +220,7 @@ class Session:
             return
         try:
             if channel.puts == "no":
-                raise RefusedError(f"{channel.name} is read only", advice="change the record file")
+                raise RefusedError(f"{channel.name} is read only", advice="read it")
             if channel.puts == "process":
                 cell.gate.require(channel.record.asg, who)
                 self._answer(put)
@@ -245,7 +234,7 @@ class Session:
         if cell.hook is None:
             self._answer(put, _run_at_once(accepting))
             return
-        task = self._server.keep(accepting)
+        task = self._surroundings.keep(accepting)
         task.add_done_callback(lambda done: self._accepted(put, cell, done))
         self._circuit.hold(task)
 
@@ -255,9 +244,8 @@ class Session:
         error = task.exception()
         ending = None if error else task.result()
         if ending is not None and waits_for_end(cell, client_waits=put.waits):
-            self._server.keep(self._answer_at_the_end(put, ending))
+            self._surroundings.keep(self._answer_at_the_end(put, ending))
         else:
-            forget(ending)
             self._answer(put, error)
 
     async def _answer_at_the_end(self, put: Put, ending: Ending) -> None:

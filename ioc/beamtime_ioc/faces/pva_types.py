@@ -1,5 +1,5 @@
-# pyright: basic
 """Structures of PVAccess: a record as a normative type, a run as `beamtime:Progress/1.0`."""
+# pyright: basic
 
 import math
 from typing import Any
@@ -9,10 +9,11 @@ from p4p.nt import NTEnum, NTScalar
 from p4p.nt.common import alarm as alarm_type
 from p4p.nt.common import timeStamp as time_type
 
-from ..board import Reading, RunView
-from ..records import Kind, Record
-from .limits import control_limits, display_limits, number_of
-from .stamp import split_stamp
+from beamtime_ioc.faces.limits import control_limits, display_limits
+from beamtime_ioc.faces.stamp import split_stamp
+from beamtime_ioc.posting import Reading
+from beamtime_ioc.progress import RunView
+from beamtime_ioc.records import Kind, Record
 
 SCALARS = {Kind.TEXT: "s", Kind.STRING: "s", Kind.INTEGER: "i", Kind.FLOAT: "d"}
 _LINE = [("name", "s"), ("state", "s"), ("reason", "s"), ("seconds", "d")]
@@ -57,7 +58,7 @@ def first_value(kind: Type, record: Record, reading: Reading[Any]) -> Value:
     exact = int if record.kind is Kind.INTEGER else float
     for place, ends in {"display": display_limits(record), "control": control_limits(record)}.items():
         value[f"{place}.limitLow"], value[f"{place}.limitHigh"] = (exact(end) for end in ends)
-    value["display.precision"] = int(number_of(record, "PREC"))
+    value["display.precision"] = int(record.number("PREC"))
     value["display.form.choices"] = [
         "Default",
         "String",
@@ -99,7 +100,7 @@ def progress_value(reading: Reading[RunView]) -> Value:
             "steps": [
                 {
                     "name": _sent(line.name),
-                    "state": line.state,
+                    "state": line.state.value,
                     "reason": _sent(line.reason),
                     "seconds": line.seconds,
                 }

@@ -3,13 +3,14 @@
 from collections.abc import Mapping, Sequence
 from zoneinfo import ZoneInfo
 
-from beamtime_ioc.action import Action, Progress
+from beamtime_ioc.action import Action
 from beamtime_ioc.engine.engine import Order, new_run_id
 from beamtime_ioc.engine.inline import MemoryRecorder
 from beamtime_ioc.engine.plan import PlanRun
 from beamtime_ioc.engine.work import LiveRun
 from beamtime_ioc.engine.workshop import Workshop
 from beamtime_ioc.model import Experiment, Site, Who
+from beamtime_ioc.progress import Progress
 
 TEST_SITE = Site(prefix="99bm:Beamtime:", beamline="99-BM-A,B", zone=ZoneInfo("America/Chicago"))
 

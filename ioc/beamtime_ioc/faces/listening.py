@@ -9,7 +9,7 @@ import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from ..errors import BeamtimeError, PortTakenError
+from beamtime_ioc.errors import BeamtimeError, PortTakenError
 
 ANY = "0.0.0.0"
 LOOPBACK = "127.0.0.1"
