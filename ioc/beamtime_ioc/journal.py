@@ -15,17 +15,20 @@ from beamtime_ioc.errors import StateError
 from beamtime_ioc.model import Experiment, Json, RunState, Who, from_json
 from beamtime_ioc.store import FILE_NAME
 
-HISTORY = sa.table(
-    "beamtime_history",
-    sa.column("run_id"),
-    sa.column("action"),
-    sa.column("state_without_outcome"),
-    sa.column("stored_order"),
-    sa.column("stored_outcome"),
-    sa.column("number"),
-    sa.column("changed_ms"),
+COLUMNS = (
+    "run_id",
+    "action",
+    "state_without_outcome",
+    "stored_order",
+    "stored_outcome",
+    "number",
+    "changed_ms",
 )
+HISTORY = sa.table("beamtime_history", *map(sa.column, COLUMNS))
 """A view; order and outcome are JSON, `number` counts up. A run id begins with the ns of its press."""
+
+OPEN_RUNS = sa.table("beamtime_open_runs", *map(sa.column, COLUMNS))
+"""The same for the runs that have not ended, found without a look at the others."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,18 +89,15 @@ class Journal:
         query = sa.select(HISTORY).order_by(HISTORY.c.number.desc()).limit(limit)
         return self._records(query.where(HISTORY.c.action == action) if action else query)
 
-    def _records(self, query: sa.Select[Any]) -> Sequence[RunRecord]:
+    def _records(self, query: sa.Select[Any], view: sa.TableClause = HISTORY) -> Sequence[RunRecord]:
         with self.engine.connect() as db:
-            if HISTORY.name not in sa.inspect(db).get_view_names():
+            if view.name not in sa.inspect(db).get_view_names():
                 return []  # the engine has never run on this state
             return [_record(row) for row in db.execute(query)]
 
     def open(self) -> Sequence[RunRecord]:
         """The runs that have not ended, oldest first."""
-        query = sa.select(HISTORY).where(
-            HISTORY.c.state_without_outcome.in_([RunState.QUEUED, RunState.RUNNING])
-        )
-        return self._records(query.order_by(HISTORY.c.number))
+        return self._records(sa.select(OPEN_RUNS).order_by(OPEN_RUNS.c.number), OPEN_RUNS)
 
     def run(self, run_id: str) -> RunRecord | None:
         records = self._records(sa.select(HISTORY).where(HISTORY.c.run_id == run_id))

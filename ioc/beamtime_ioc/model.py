@@ -1,6 +1,5 @@
 """The things a beamtime is made of: parsed once at the door, then trusted."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
@@ -12,6 +11,7 @@ from zoneinfo import ZoneInfo
 import pydantic
 
 from beamtime_ioc.names import Safe, SafeName, fill, one_line, safe_cycle
+from beamtime_ioc.people import Person, sorted_people
 
 __all__ = [
     "Beamtime",
@@ -74,25 +74,6 @@ def to_json(value: object) -> Json:
 def from_json(kind: type[T], value: Json) -> T:
     """Read back what `to_json` wrote."""
     return type_adapter(kind).validate_python(value)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Person:
-    """Somebody on a beamtime. A text that the schedule does not give is empty."""
-
-    first_name: str = ""
-    last_name: str = ""
-    email: str = ""
-    institution: str = ""
-    badge: str = ""
-    """Digits as text: a leading zero counts."""
-    is_pi: bool = False
-    pi_inferred: bool = False
-    """Taken as PI since the schedule marks nobody."""
-
-    @property
-    def full_name(self) -> str:
-        return f"{self.first_name} {self.last_name}".strip() or self.badge or "somebody without a name"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -335,17 +316,3 @@ class Who:
     def __str__(self) -> str:
         host = self.peer if not self.claim or self.claim == self.peer else f"{self.claim} ({self.peer})"
         return f"{self.user or 'somebody'} from {host or 'here'} by {self.via}"
-
-
-def sorted_people(people: Iterable[Person]) -> tuple[Person, ...]:
-    """Everybody once, the PI first, then by name: the order of a service's list is not stable."""
-    unique: dict[str, Person] = {}
-    for person in people:
-        key = person.badge or f"{person.first_name} {person.last_name} {person.email}".lower()
-        if key not in unique or person.is_pi:  # who is listed twice stays the PI
-            unique[key] = person
-    return tuple(
-        sorted(
-            unique.values(), key=lambda p: (not p.is_pi, p.last_name.lower(), p.first_name.lower(), p.badge)
-        )
-    )

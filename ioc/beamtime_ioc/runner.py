@@ -2,18 +2,17 @@
 
 import asyncio
 import logging
-import threading
 import time
-from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
-from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
-from typing import Any, TypeVar, cast
 
 from beamtime_ioc.action import Action
+from beamtime_ioc.activerun import ActiveRun, RunEnd
 from beamtime_ioc.board import Board, Cell, Ending
 from beamtime_ioc.engine.engine import Engine, Order, Outcome, new_run_id
 from beamtime_ioc.engine.plan import plan
+from beamtime_ioc.engine.thread import in_thread
 from beamtime_ioc.engine.workshop import Workshop
 from beamtime_ioc.errors import (
     BeamtimeError,
@@ -21,54 +20,15 @@ from beamtime_ioc.errors import (
     NoExperimentError,
     NotReadyError,
     RefusedError,
-    RunEndedError,
 )
 from beamtime_ioc.journal import RunRecord
 from beamtime_ioc.model import Experiment, Json, RunState, Who
 from beamtime_ioc.panel import Panel, alarm_for, ended_view
 from beamtime_ioc.ports import Identity
-from beamtime_ioc.progress import Progress, RunView, StepState
+from beamtime_ioc.progress import Progress
 from beamtime_ioc.values import Value
 
 log = logging.getLogger(__name__)
-T = TypeVar("T")
-
-
-class RunEnd:
-    """Awaited by whoever waits for a run: raises RunEndedError unless it ended well."""
-
-    def __init__(self) -> None:
-        self._event = asyncio.Event()
-        self._outcome: Outcome | None = None
-
-    def set(self, outcome: Outcome) -> None:
-        self._outcome = outcome
-        self._event.set()
-
-    async def _wait(self) -> None:
-        await self._event.wait()
-        assert self._outcome is not None
-        if not self._outcome.state.ended_well:
-            raise RunEndedError(self._outcome.state, self._outcome.message)
-
-    def __await__(self) -> Generator[Any, None, None]:
-        return self._wait().__await__()
-
-
-@dataclass
-class ActiveRun:
-    """A run between its press and its end."""
-
-    id: str
-    action: Action
-    who: Who
-    pressed: float
-    end: RunEnd = field(default_factory=RunEnd)
-    state: RunState = RunState.QUEUED
-    progress: Progress = field(default_factory=Progress)
-    written: bool = False
-    """Whether it is on the disk: before that it is not shown."""
-    abort_asked: bool = False
 
 
 class Runner:
@@ -273,7 +233,7 @@ class Runner:
         percent = 100.0 if outcome.state is RunState.DONE else 100 * run.progress.fraction
         self.panel.post(
             replace(
-                _view(run),
+                run.view,
                 state=outcome.state,
                 percent=percent,
                 step="",
@@ -317,52 +277,9 @@ class Runner:
         previous = self.board.progress[run.action.name].value
         changed = previous.run_id != run.id or previous.state is not run.state
         alarm = alarm_for(run.state, f"{run.state}, pressed by {run.who}")
-        self.panel.post(_view(run), alarm, at_once=changed)
+        self.panel.post(run.view, alarm, at_once=changed)
         self._count()
 
     def _count(self) -> None:
         waiting = [run for run in self.active.values() if run.written and run.state is RunState.QUEUED]
         self.panel.queue(len(waiting))
-
-
-async def in_thread(name: str, work: Callable[..., T], *arguments: Any) -> T:
-    """Run blocking work in a thread that does not keep the process alive: a disk may hang for ever."""
-    future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
-    loop = asyncio.get_running_loop()
-
-    def tell(value: T | None, error: BaseException | None) -> None:
-        if future.cancelled():
-            return
-        if error is not None:
-            future.set_exception(error)
-        else:
-            future.set_result(cast(T, value))
-
-    def body() -> None:
-        try:
-            value, error = work(*arguments), None
-        except Exception as caught:
-            value, error = None, caught
-        with suppress(RuntimeError):  # the loop has ended: nobody waits
-            loop.call_soon_threadsafe(tell, value, error)
-
-    threading.Thread(target=body, name=name, daemon=True).start()
-    return await future
-
-
-def _view(run: ActiveRun) -> RunView:
-    elapsed, fraction = time.time() - run.pressed, run.progress.fraction
-    running = (line.name for line in reversed(run.progress.steps) if line.state is StepState.RUNNING)
-    return RunView(
-        action=run.action.name,
-        state=run.state,
-        percent=100 * fraction,
-        step=next(running, ""),
-        message=run.progress.text or f"{run.state.lower()}, pressed by {run.who}",
-        run_id=run.id,
-        started_by=str(run.who),
-        started=run.pressed,
-        elapsed_s=elapsed,
-        remaining_s=elapsed * (1 - fraction) / fraction if fraction else float("nan"),
-        steps=run.progress.steps,
-    )

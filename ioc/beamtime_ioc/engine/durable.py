@@ -52,6 +52,16 @@ WHERE LENGTH(ws.workflow_uuid) = 27
 numbered as they were written, since the clock may have been set back."""
 HISTORY_INDEX = "CREATE INDEX IF NOT EXISTS beamtime_runs_by_action ON workflow_status (name)"
 
+OPEN_RUNS_VIEW = """
+CREATE VIEW beamtime_open_runs AS SELECT * FROM beamtime_history
+WHERE run_id IN (SELECT workflow_uuid FROM workflow_status WHERE status IN ('ENQUEUED', 'PENDING'))
+"""
+# With the same words in the same order as the view: only so SQLite uses it.
+OPEN_RUNS_INDEX = """
+CREATE INDEX IF NOT EXISTS beamtime_runs_open ON workflow_status (status)
+WHERE status IN ('ENQUEUED', 'PENDING')
+"""
+
 
 class JsonSerializer(Serializer):
     """Values as JSON: whoever writes the file cannot make us run code."""
@@ -151,9 +161,10 @@ class DurableEngine:
                 on_conflict="always_update",
             )
             with self.store.engine.begin() as db:
+                db.execute(sa.text("DROP VIEW IF EXISTS beamtime_open_runs"))
                 db.execute(sa.text("DROP VIEW IF EXISTS beamtime_history"))
-                db.execute(sa.text(HISTORY_VIEW))
-                db.execute(sa.text(HISTORY_INDEX))
+                for statement in (HISTORY_VIEW, HISTORY_INDEX, OPEN_RUNS_VIEW, OPEN_RUNS_INDEX):
+                    db.execute(sa.text(statement))
         except DBAPIError as error:
             raise StateError(
                 f"{self.store.path}: the engine cannot use it: {error.orig}",

@@ -40,7 +40,7 @@ class RecordPv(Handler):
 
     def __init__(self, cell: Cell, server: "PvaServer") -> None:
         self._cell, self._server = cell, server
-        self._type = type_of(cell.record)
+        self._type, self._posted = type_of(cell.record), cell.reading
         self.pv = SharedPV(handler=self, initial=first_value(self._type, cell.record, cell.reading))
         cell.watchers.append(self._post)
 
@@ -50,7 +50,8 @@ class RecordPv(Handler):
 
     def _post(self, reading: Reading[Any]) -> None:
         try:
-            self.pv.post(later_value(self._type, self._cell.record, reading))
+            self.pv.post(later_value(self._type, self._cell.record, reading, self._posted))
+            self._posted = reading
         except Exception:  # whoever set the value must not suffer from it
             log.exception("%s cannot be shown over PVA", self._cell.name)
 

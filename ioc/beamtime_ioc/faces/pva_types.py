@@ -74,9 +74,13 @@ def first_value(kind: Type, record: Record, reading: Reading[Any]) -> Value:
     return value
 
 
-def later_value(kind: Type, record: Record, reading: Reading[Any]) -> Value:
-    """What changes: value, alarm and time."""
+def later_value(
+    kind: Type, record: Record, reading: Reading[Any], before: Reading[Any] | None = None
+) -> Value:
+    """What changes: value and time, and the alarm unless it is as before."""
     value = {"index": reading.value} if record.kind is Kind.STATES else _sent(reading.value)
+    if before is not None and before.alarm == reading.alarm:
+        return Value(kind, {"value": value, "timeStamp": _time(reading.stamp)})
     return Value(kind, {"value": value, **_state(reading)})
 
 
