@@ -2,6 +2,7 @@
 
 import logging
 import socket
+import threading
 import time
 from typing import Any
 
@@ -210,3 +211,24 @@ def test_a_text_longer_than_a_short_message_goes_through(wire: Wire) -> None:
         answer = client.read(client.sid(f"{PREFIX}WalkPlan"), 0)
 
     assert (answer.data_count, answer.header.payload_size) == (8192, 8192 * 40)
+
+
+def test_a_client_that_asks_and_does_not_read_costs_little_and_gets_every_answer_in_order(wire: Wire) -> None:
+    total = 20_000
+    kept: list[int] = []
+
+    with RawCa(wire.ca.port, small=True) as client:
+        sid = client.sid(f"{PREFIX}Text")
+        first = client.number()
+        requests = b"".join(
+            bytes(ca.ReadNotifyRequest(CHAR, 0, sid, first + number)) for number in range(total)
+        )
+        sending = threading.Thread(target=client.socket.sendall, args=(requests,))
+        sending.start()
+        wire.wait_for(lambda: any(not circuit.listening for circuit in wire.ca.circuits))
+        kept += wire.do(lambda: [len(circuit._waiting) for circuit in wire.ca.circuits])
+        answers = [client.receive(ca.ReadNotifyResponse).ioid for _ in range(total)]
+        sending.join()
+
+    assert answers == [first + number for number in range(total)]
+    assert max(kept) < 3000

@@ -73,6 +73,7 @@ class Circuit(asyncio.Protocol):
         self._out_bytes = 0
         self._put: asyncio.Task[Any] | None = None
         self._waiting: deque[Any] = deque()
+        self._raw = bytearray()
         self._impatient = False
 
     # -- the connection -----------------------------------------------------------------------
@@ -94,6 +95,7 @@ class Circuit(asyncio.Protocol):
         self._farewell(self)
         self.session.end()
         self._waiting.clear()
+        self._raw.clear()
 
     def abort(self) -> None:
         self.transport.abort()
@@ -107,13 +109,24 @@ class Circuit(asyncio.Protocol):
         self.session.post_late()
         if self._put is None:
             self._go_on()
-        else:
+            return
+        self._parse()
+        if not self._raw:
             self.transport.resume_reading()
 
     def data_received(self, data: bytes) -> None:
+        self._raw += data
+        self._parse()
+        if self._raw:
+            self.transport.pause_reading()
+
+    def _parse(self) -> None:
+        """Turn bytes into messages, no more than can be dealt with: a message is fifty times its bytes."""
         try:
-            for start in range(0, len(data), READ_BYTES):  # its parser copies the rest for each message
-                messages, missing = self._parser.recv(data[start : start + READ_BYTES])
+            while self._raw and self.listening and len(self._waiting) <= WAITING_LIMIT:
+                piece = bytes(self._raw[:READ_BYTES])  # the parser copies the rest for each message
+                del self._raw[:READ_BYTES]
+                messages, missing = self._parser.recv(piece)
                 for message in messages:
                     self._take(message)
                 self._check_begun(missing)
@@ -176,7 +189,8 @@ class Circuit(asyncio.Protocol):
                 self.session.handle(self._waiting.popleft())
         except Exception as error:
             self._give_up(error)
-        if self.listening and len(self._waiting) < WAITING_LIMIT:
+        self._parse()
+        if not self._raw and self.listening and len(self._waiting) < WAITING_LIMIT:
             self.transport.resume_reading()
 
     def _overtake(self, put: "asyncio.Task[Any]") -> None:
@@ -190,3 +204,6 @@ class Circuit(asyncio.Protocol):
                 self._take(message)
         except Exception as error:
             self._give_up(error)
+        self._parse()
+        if not self._raw and self.listening and len(self._waiting) < WAITING_LIMIT:
+            self.transport.resume_reading()

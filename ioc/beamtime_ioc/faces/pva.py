@@ -88,9 +88,12 @@ class RecordPv(Handler):
 
     def _value(self, sent: Any, who: Who) -> Any:
         field = "value.index" if self._cell.record.kind is Kind.STATES else "value"
-        if sent.changed(field):
-            return sent[field]
-        error = BadValueError(f"the put to {self._cell.name} has no value", advice="put its value only")
+        try:
+            if sent.changed(field):
+                return sent[field]
+            error = BadValueError(f"the put to {self._cell.name} has no value", advice="put its value only")
+        except UnicodeDecodeError:
+            error = BadValueError(f"{self._cell.name}: the text is no Unicode text", advice="send UTF-8")
         log_refusal(self._cell.name, "", who, error)
         raise error
 
