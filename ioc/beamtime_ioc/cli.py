@@ -116,26 +116,39 @@ def press(
     Exit code 0: taken (with --wait: ended Done or Problems); 1: it ended otherwise; 2: refused, with the
     reason; 3: no IOC answers.
     """
-    from beamtime_ioc.show import follow
-
     if wait + preview + abort > 1:
         fail("--wait, --preview and --abort exclude each other", BAD_INPUT)
     button = button_name(action)
     with connect(prefix, site) as client:
-        if preview:
-            client.press(f"{button}Preview", wait=True)
-            typer.echo(client.read(f"{button}Plan"))
-        elif abort:
-            client.press(f"{button}Abort")
-            typer.echo(f"{button}: abort asked")
-        elif wait:
-            view = follow(client, button)
-            if not view.state.ended_well:
-                raise typer.Exit(BAD_END)
-        else:
-            client.press(button)
-            view = client.view(button)
-            typer.echo(f"{button}: run {view.run_id} {view.state}")
+        try:
+            _press(client, button, wait=wait, preview=preview, abort=abort)
+        except NoAnswerError:
+            known = client.buttons()  # raises too when it is the IOC that does not answer
+            if button in known:
+                raise
+            fail(f"there is no button {button}; there are {', '.join(known)}", BAD_INPUT)
+
+
+def _press(client: "Client", button: str, *, wait: bool, preview: bool, abort: bool) -> None:
+    from beamtime_ioc.show import follow
+
+    if preview:
+        client.press(f"{button}Preview", wait=True)
+        typer.echo(client.read(f"{button}Plan"))
+    elif abort:
+        view = client.view(button)
+        if view.state.ended:
+            fail(f"{button} is not at work: {view.state}", BAD_INPUT)
+        client.press(f"{button}Abort")
+        typer.echo(f"{button}: abort asked")
+    elif wait:
+        view = follow(client, button)
+        if not view.state.ended_well:
+            raise typer.Exit(BAD_END)
+    else:
+        client.press(button)
+        view = client.view(button)
+        typer.echo(f"{button}: run {view.run_id} {view.state}")
 
 
 @cli.command()
@@ -165,6 +178,7 @@ def history(
     """
     from beamtime_ioc.config import read_site_file
     from beamtime_ioc.journal import reading
+    from beamtime_ioc.store import is_held
 
     if state is None:
         if site is None:
@@ -175,16 +189,24 @@ def history(
         file = read_site_file(site)
         state = file.resolve(file.frame.state)
     with reading(state) as journal:
+        alive = is_held(state)
         for record in journal.last(limit, action_name(action) if action else None):
-            typer.echo(json.dumps(_as_json(record), ensure_ascii=False) if as_json else _as_line(record))
+            if as_json:
+                typer.echo(json.dumps(_as_json(record), ensure_ascii=False))
+            else:
+                typer.echo(_as_line(record, "" if alive else WITHOUT_IOC))
 
 
-def _as_line(record: "RunRecord") -> str:
+WITHOUT_IOC = "waits for the next start of the IOC"
+
+
+def _as_line(record: "RunRecord", unended: str = "") -> str:
     name = record.experiment.name if record.experiment else "-"
+    message = record.message if record.state.ended else unended
     return (
-        f"{record.pressed:%Y-%m-%d %H:%M:%S}  {record.id}  {record.action:<18}  {record.state:<8}  "
-        f"{record.seconds:7.1f} s  {name}  {record.who}  {record.message}"
-    )
+        f"{record.pressed:%Y-%m-%d %H:%M:%SZ}  {record.id}  {record.action:<18}  {record.state:<8}  "
+        f"{record.seconds:7.1f} s  {name}  {record.who}  {message}"
+    ).rstrip()
 
 
 def _as_json(record: "RunRecord") -> dict[str, Any]:

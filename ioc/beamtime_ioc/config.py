@@ -21,6 +21,12 @@ DEEPEST = 20
 LONGEST_BYTES = 1_000_000
 
 
+def _quoted(value: Any) -> Any:
+    if isinstance(value, int):
+        raise ValueError('put it in quotes, such as "2770"')
+    return value
+
+
 def _mode(text: str) -> str:
     try:
         number = int(text, 8)
@@ -33,7 +39,7 @@ def _mode(text: str) -> str:
 
 def _zone(text: str) -> str:
     if text not in available_timezones():
-        raise ValueError("a time zone such as America/Chicago")
+        raise ValueError(f"{text!r} is no time zone; one is America/Chicago")
     return text
 
 
@@ -68,7 +74,7 @@ class PlaceSettings(Part):
         Place.path,
         description="template of the directory below top; fields: start, end, name, pi, proposal, cycle",
     )
-    mode: Annotated[str, AfterValidator(_mode)] = Field(
+    mode: Annotated[str, BeforeValidator(_quoted), AfterValidator(_mode)] = Field(
         f"{Place.mode:o}", description="octal mode of what is made, in quotes"
     )
     group: SiteText = Field("", description="group of what is made; empty: as the system gives it")

@@ -202,7 +202,7 @@ It goes on serving; Ctrl-C ends it. In another terminal:
   {beamtime} history --site {site}
   {beamtime} sim show --dir {site.parent}
 
-From Python over Channel Access (pyepics):
+From Python over Channel Access (pyepics; what it says of caRepeater does no harm):
 
   export EPICS_CA_ADDR_LIST=127.0.0.1 EPICS_CA_AUTO_ADDR_LIST=NO EPICS_CA_SERVER_PORT={served.ca}
   {sys.executable} -c 'import epics; print(epics.caget("{served.prefix}ExperimentName", as_string=True))'

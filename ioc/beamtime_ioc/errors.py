@@ -234,7 +234,10 @@ class EffectsFailedError(BeamtimeError):
 
     def __init__(self, failures: Sequence[StepFailedError], total: int) -> None:
         self.failures, self.total = tuple(failures), total
-        sentences = "; ".join(f"{failure.step}: {failure.sentence}" for failure in failures)
+        steps: dict[str, list[str]] = {}
+        for failure in failures:  # a relay that is down is one cause, however many letters wait for it
+            steps.setdefault(failure.sentence, []).append(failure.step)
+        sentences = "; ".join(f"{', '.join(names)}: {sentence}" for sentence, names in steps.items())
         done = total - len(failures)
         rest = "" if total == 1 else f" ({done} of {total} are done)" if done else " (none is done)"
         advice = "; ".join(dict.fromkeys(f.advice for f in failures if f.advice))

@@ -114,8 +114,16 @@ def reading(state_directory: Path) -> Generator[Journal, None, None]:
         There is no state database, or it cannot be read.
     """
     path = state_directory / FILE_NAME
-    if not path.exists():
-        raise StateError(f"there is no state database {path}", advice="start the IOC once, or check state:")
+    try:
+        path.stat()
+    except FileNotFoundError:
+        raise StateError(
+            f"there is no state database {path}", advice="start the IOC once, or check state:"
+        ) from None
+    except OSError as error:
+        raise StateError(
+            f"{path} cannot be read: {error.strerror}", advice="ask as the user that the IOC runs as"
+        ) from error
     engine = sa.create_engine(f"sqlite:///file:{path}?mode=ro&uri=true")
     try:
         yield Journal(engine)

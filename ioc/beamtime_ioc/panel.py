@@ -15,6 +15,10 @@ REFUSAL_S = 5.0
 STATE_INDEX = {state: index for index, state in enumerate(RunState)}
 
 
+COMPLETE = (RunState.DONE, RunState.PROBLEMS, RunState.UNSURE)
+"""Nothing more is tried in these."""
+
+
 def alarm_for(state: RunState, message: str) -> Alarm:
     """The alarm that a run's state means, on its button and on its message."""
     if state in (RunState.FAILED, RunState.UNSURE, RunState.STUCK):
@@ -29,7 +33,7 @@ def ended_view(record: RunRecord) -> RunView:
     return RunView(
         action=record.action,
         state=record.state,
-        percent=100.0 if record.state is RunState.DONE else 0.0,
+        percent=100.0 if record.state in COMPLETE else 0.0,
         message=record.message,
         advice=record.advice,
         run_id=record.id,

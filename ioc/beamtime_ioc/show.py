@@ -1,15 +1,17 @@
 """A running IOC on a terminal."""
 
 import threading
+from datetime import datetime
 
-from rich.console import Console
+from rich import box
+from rich.console import Console, Group
 from rich.live import Live
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from beamtime_ioc.client import Client
-from beamtime_ioc.errors import BeamtimeError
+from beamtime_ioc.errors import NoAnswerError
 from beamtime_ioc.model import one_line
 from beamtime_ioc.progress import RunView, StepLine
 
@@ -46,17 +48,9 @@ def follow(client: Client, button: str, console: Console | None = None) -> RunVi
         The press was refused.
     """
     console = console or Console()
-    before = client.view(button).run_id
-    answer: list[BeamtimeError | None] = []
-
-    def wait_for_the_end() -> None:
-        try:
-            client.press(button, wait=True)
-            answer.append(None)
-        except BeamtimeError as error:
-            answer.append(error)
-
-    waiting = threading.Thread(target=wait_for_the_end, daemon=True)
+    client.press(button)
+    view = client.view(button)
+    run_id = view.run_id
     columns = (
         TextColumn("{task.description}", markup=False),
         BarColumn(),
@@ -66,21 +60,14 @@ def follow(client: Client, button: str, console: Console | None = None) -> RunVi
     shown: dict[int, StepLine] = {}
     with Progress(*columns, console=console) as bar:
         task = bar.add_task(button, total=100)
-        waiting.start()
-        for view in client.watch(button, repeat_s=0.2):
-            if view.run_id != before:
-                bar.update(task, completed=view.percent, description=view.step or button)
-                _print_steps(bar.console, view, shown)
-                if view.state.ended:
-                    break
-            elif answer:
+        for view in client.watch(button):
+            if view.run_id != run_id:
+                continue
+            bar.update(task, completed=view.percent, description=view.step or button)
+            _print_steps(bar.console, view, shown)
+            if view.state.ended:
                 break
-        waiting.join(client.timeout_s)
         bar.update(task, description=button)
-    refusal = answer[0] if answer else None
-    view = client.view(button)
-    if view.run_id == before and refusal is not None:
-        raise refusal
     colour = COLOURS.get(view.state, "white")
     text = f"[{colour}]{view.state}[/]: {escape(one_line(view.message))}"
     console.print(text, highlight=False, soft_wrap=True)
@@ -104,20 +91,33 @@ def show_status(client: Client, *, watch: bool) -> None:
         console.print(_table(client))
         return
     pause = threading.Event()
-    with Live(_table(client), console=console, auto_refresh=False) as live:
+    with Live(console=console, auto_refresh=False) as live:
         while True:
+            try:
+                shown = _table(client)
+            except NoAnswerError as error:
+                shown = Group(
+                    f"{client.prefix}  {datetime.now().astimezone():%H:%M:%S}  still looking", str(error)
+                )
+            live.update(shown, refresh=True)
             pause.wait(1)  # a person looks at it
-            live.update(_table(client), refresh=True)
 
 
-def _table(client: Client) -> Table:
-    table = Table(title=client.prefix, show_header=False, title_style="bold")
+def _table(client: Client) -> Group:
+    whose = Table.grid(padding=(0, 2))
     for label, suffix in IDENTITY:
-        table.add_row(label, escape(one_line(str(client.read(suffix)))), "")
-    table.add_section()
+        whose.add_row(label, escape(one_line(str(client.read(suffix)))))
+    actions = Table(show_header=False, box=box.SIMPLE)
+    actions.add_column(no_wrap=True)
+    actions.add_column(no_wrap=True)
+    actions.add_column(overflow="fold")
     for button in client.buttons():
         view = client.view(button)
         colour = COLOURS.get(view.state, "white")
         percent = f" {view.percent:.0f}%" if not view.state.ended else ""
-        table.add_row(button, f"[{colour}]{view.state}[/]{percent}", escape(one_line(view.message)))
-    return table
+        actions.add_row(button, f"[{colour}]{view.state}[/]{percent}", escape(one_line(view.message)))
+    return Group(_head(client), whose, actions)
+
+
+def _head(client: Client) -> str:
+    return f"[bold]{client.prefix}[/]  {datetime.now().astimezone():%H:%M:%S}"

@@ -18,7 +18,7 @@ from beamtime_ioc.errors import OutcomeUnknownError, StateError
 from beamtime_ioc.model import Experiment, Json, Letter, Naming, from_json, to_json
 from beamtime_ioc.ports import OutboxRow
 
-FILE_NAME = "state.sqlite"
+FILE_NAME, LOCK_NAME = "state.sqlite", "lock"
 FORMAT = 1
 START_LOCK_S = 5
 
@@ -87,7 +87,7 @@ class Store:
     def _take_lock(self) -> int:
         try:
             self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-            lock = os.open(self.directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            lock = os.open(self.directory / LOCK_NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
             raise StateError(
                 f"the state directory {self.directory} cannot be used: {error.strerror}",
@@ -161,6 +161,21 @@ class Store:
         if hasattr(self, "engine"):
             self.engine.dispose()
         os.close(self._lock)
+
+
+def is_held(directory: Path) -> bool:
+    """Whether an IOC works on a state directory now; looks only."""
+    try:
+        lock = os.open(directory / LOCK_NAME, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError:
+        return True
+    finally:
+        os.close(lock)
+    return False
 
 
 def connect(path: Path) -> sa.Engine:

@@ -53,7 +53,7 @@ def test_a_good_file_gives_the_site(site) -> None:  # type: ignore[no-untyped-de
     [
         ("name: ana1", "name: det1", 4, "places: each place needs a name of its own"),
         ("timezone:", "timezon:", 3, "unknown key 'timezon'"),
-        ("America/Chicago", "Chicago", 3, "timezone: a time zone such as America/Chicago"),
+        ("America/Chicago", "Chicago", 3, "timezone: 'Chicago' is no time zone; one is America/Chicago"),
         ("99bm:Beamtime:", "99bm", 1, "ending in a colon"),
         (
             "mode:",
@@ -63,7 +63,7 @@ def test_a_good_file_gives_the_site(site) -> None:  # type: ignore[no-untyped-de
         ),
         ('"2750"', '"0777"', 8, r"places\[1\].mode: never writable for all"),
         ('"2750"', '"rwx"', 8, r"places\[1\].mode: an octal mode"),
-        ('"2750"', "2750", 8, r"places\[1\].mode: Input should be a valid string"),
+        ('"2750"', "2750", 8, r"places\[1\].mode: put it in quotes"),
         ("top: data/det1", "top: 7", 5, r"places\[0\].top"),
         ("  - name: ana1\n", "  - name: ana 1\n", 6, r"places\[1\].name"),
         ("beamline:", "prefix:", 2, "prefix: stands twice, first in line 1"),

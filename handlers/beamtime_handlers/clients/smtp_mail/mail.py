@@ -89,7 +89,7 @@ class SmtpMail:
         if row.state == "accepted":
             return {"to": row.to, "state": row.state, "answer": row.answer, "at": row.at.isoformat()}
         begun = f"the letter to {row.to} was begun at {row.at:%Y-%m-%d %H:%M %Z}, its end is not known"
-        advice = f"ask {row.to} whether it arrived; it is not sent again by itself"
+        advice = f"ask {row.to} whether it arrived; if not, write to them yourself: it is not sent again"
         raise OutcomeUnknownError(row.answer or begun, advice=advice)
 
     def send(self, letter: Letter) -> None:

@@ -204,7 +204,7 @@ class Relay:
     def _unknown(self, to: Address, reason: str) -> OutcomeUnknownError:
         return OutcomeUnknownError(
             f"whether the letter to {to.text} went out is not known: {self} {reason}",
-            advice=f"ask {to.text} whether it arrived; it is not sent again by itself",
+            advice=f"ask {to.text} whether it arrived; if not, write to them yourself: it is not sent again",
         )
 
     def _in_words(self, error: OSError, smtp: Talk) -> BeamtimeError:
