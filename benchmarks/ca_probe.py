@@ -6,6 +6,7 @@ A real client's library waits longer and longer between its searches, so that it
 import socket
 import time
 from collections import deque
+from collections.abc import Callable
 from typing import Any
 
 import caproto as ca
@@ -14,12 +15,13 @@ VERSION = 13
 ASK_AGAIN_S = 0.002
 
 
-def wait_for_answer(port: int, name: str, deadline_s: float = 60.0) -> None:
+def wait_for_answer(port: int, name: str, lives: Callable[[], bool], deadline_s: float) -> None:
     """Return when a search for the name is answered and the record has been read.
 
     Raises
     ------
     TimeoutError
+        Not within the time, or `lives` says that the server ended.
     """
     end = time.monotonic() + deadline_s
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asker:
@@ -27,7 +29,7 @@ def wait_for_answer(port: int, name: str, deadline_s: float = 60.0) -> None:
         asker.connect(("127.0.0.1", port))
         search = bytes(ca.VersionRequest(0, VERSION)) + bytes(ca.SearchRequest(name, 1, VERSION))
         while True:
-            if time.monotonic() > end:
+            if time.monotonic() > end or not lives():
                 raise TimeoutError(f"nobody answers for {name} on port {port}")
             try:
                 asker.send(search)

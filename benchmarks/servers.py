@@ -53,8 +53,8 @@ class Server:
     Attributes
     ----------
     answered_s, ready_s
-        From the command until its first record answered, and until it said READY. A C IOC says nothing: for it
-        both are the same.
+        From the command until its first record answered, and until it said READY. A C IOC says nothing: for
+        it both are the same.
     """
 
     label: str
@@ -69,7 +69,8 @@ class Server:
     def __enter__(self) -> Self:
         """Start it and see it ready."""
         began = time.perf_counter()
-        with (self.directory / f"{self.label}.log").open("ab") as log:
+        path = self.directory / f"{self.label}.log"
+        with path.open("ab") as log:
             self._child = subprocess.Popen(
                 self.command,
                 stdin=subprocess.PIPE,
@@ -79,14 +80,18 @@ class Server:
                 env={**os.environ, **self._epics(), **self.environment},
             )
         try:
-            wait_for_answer(self.ca, NUMBER, START_S)
+            wait_for_answer(self.ca, NUMBER, lambda: self._child.poll() is None, START_S)
             self.answered_s = time.perf_counter() - began
             while self._child.stdout is not None:
                 line = self._child.stdout.readline()
                 if line.startswith(b"READY"):
                     break
                 if not line:
-                    raise RuntimeError(f"{self.label} ended before it was ready; see {self.directory}")
+                    raise TimeoutError("it ended before it was ready")
+        except TimeoutError as error:
+            self._stop()
+            last = path.read_text(encoding="utf-8", errors="replace")[-2000:]
+            raise RuntimeError(f"{self.label} did not start ({error}); its log ends:\n{last}") from error
         except BaseException:
             self._stop()
             raise
@@ -170,6 +175,7 @@ class House:
         self._box = subprocess.Popen(command, stdout=subprocess.PIPE, stdin=subprocess.DEVNULL)
         assert self._box.stdout is not None
         if not self._box.stdout.readline().startswith(b"READY"):
+            self._box.kill()
             raise RuntimeError("the facility in a box did not get ready")
         return self
 
