@@ -11,6 +11,7 @@ import re
 import socket
 import warnings
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -76,6 +77,8 @@ class AccessFile:
                 return addresses
 
         self._engine = ResolvedEngine(text)
+        # The rules never change: another file is another gate.
+        self._may_write = lru_cache(maxsize=1000)(self._ask_engine)
 
     def require(self, group: str, who: Who) -> None:
         """Let `who` write records of the group, by the peer's address and not by the host it claims.
@@ -108,7 +111,7 @@ class AccessFile:
             log.warning("%s: has no ASG(%s), which records name: %s", self.path, group, rest)
         return missing
 
-    def _may_write(self, group: str, user: str, address: str, roles: tuple[str, ...]) -> bool:
+    def _ask_engine(self, group: str, user: str, address: str, roles: tuple[str, ...]) -> bool:
         answer = _Answer()
         self._engine.create(answer, group, user, address, 1, list(roles))
         return answer.put

@@ -294,15 +294,14 @@ def test_whatever_a_hook_raises_is_answered_at_once(wire: Wire, pva: PvaClient, 
         )
 
 
-def test_a_mistake_before_the_put_is_answered_at_once(
-    wire: Wire, pva: PvaClient, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_mistake_before_the_put_is_answered_at_once(wire: Wire, monkeypatch: pytest.MonkeyPatch) -> None:
     async def roles_of(self: PvaServer, user: str, op: Any) -> tuple[str, ...]:
         raise OSError("the directory service is away")
 
     monkeypatch.setattr(PvaServer, "roles_of", roles_of)
 
-    assert "OSError in the IOC; see its log" in refusal(pva, f"{PREFIX}Ao", 1.0)
+    with pva_context(wire.pva.port) as unknown:
+        assert "OSError in the IOC; see its log" in refusal(unknown, f"{PREFIX}Ao", 1.0)
 
 
 @pytest.mark.parametrize("suffix", ["Walk", "WalkProgress"])

@@ -40,6 +40,7 @@ class RecordPv(Handler):
 
     def __init__(self, cell: Cell, server: "PvaServer") -> None:
         self._cell, self._server = cell, server
+        self._waiting: set[asyncio.Task[Any]] = set()
         self._type, self._posted = type_of(cell.record), cell.reading
         self.pv = SharedPV(handler=self, initial=first_value(self._type, cell.record, cell.reading))
         cell.watchers.append(self._post)
@@ -57,14 +58,25 @@ class RecordPv(Handler):
 
     def put(self, pv: SharedPV, op: Any) -> None:
         """Called by p4p in the loop: a coroutine that raised there would never answer the client."""
-        self._server.keep(self._answer(op))
+        who = self._server.known(op)
+        answering = self._answer(op, who)
+        if who is not None and self._cell.hook is None and not self._waiting:
+            # Nothing in it waits, and nobody is before it: a task would cost more than all the rest.
+            try:
+                answering.send(None)
+            except StopIteration:
+                return
+            raise RuntimeError("a put without a hook waits for something")
+        task = self._server.keep(answering)
+        self._waiting.add(task)
+        task.add_done_callback(self._waiting.discard)
 
     def rpc(self, pv: SharedPV, op: Any) -> None:
         op.done(error=f"{self._cell.name} takes no RPC; put to it")
 
-    async def _answer(self, op: Any) -> None:
+    async def _answer(self, op: Any, who: Who | None) -> None:
         try:
-            error = await self._ask(op)
+            error = await self._ask(op, who)
         except asyncio.CancelledError:
             op.done(error="the IOC ends; what was begun goes on at its next start")
             raise
@@ -73,11 +85,9 @@ class RecordPv(Handler):
             error = f"{self._cell.name}: {type(problem).__name__} in the IOC; see its log"
         op.done(error=error) if error else op.done()
 
-    async def _ask(self, op: Any) -> str:
+    async def _ask(self, op: Any, who: Who | None) -> str:
         """Put, wait if the client wants it; what went wrong, or nothing."""
-        user = one_line(op.account(), 40)
-        roles = await self._server.roles_of(user, op)
-        who = Who(via="pva", user=user, peer=op.peer().rpartition(":")[0], roles=roles)
+        who = who or await self._server.who_asks(op)
         try:
             ending = await accept(self._cell, self._value(op.value(), who), who)
             if ending is not None and waits_for_end(self._cell, client_waits=_blocks(op)):
@@ -150,6 +160,7 @@ class PvaServer:
         self._pvs: list[RecordPv | ProgressPv] = []
         self._server: Server | None = None
         self._tasks: set[asyncio.Task[Any]] = set()
+        self._known: dict[tuple[str, str], tuple[float, Who]] = {}
         self._roles: dict[str, tuple[float, asyncio.Future[set[str]]]] = {}
 
     async def start(self) -> None:
@@ -213,11 +224,29 @@ class PvaServer:
             provider.add(posting.name, shown.pv)
         return provider
 
-    def keep(self, work: Coroutine[Any, Any, Any]) -> None:
+    def keep(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
         """Run something that does not end with the client who asked for it."""
         task = asyncio.get_running_loop().create_task(work, name="PVA put")
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        return task
+
+    def known(self, op: Any) -> Who | None:
+        """Who asks, if this connection has asked lately."""
+        until, who = self._known.get((op.account(), op.peer()), (0.0, None))
+        return who if time.monotonic() < until else None
+
+    async def who_asks(self, op: Any) -> Who:
+        """Who asks, with the groups of the account; known as long as these are."""
+        account, peer = op.account(), op.peer()
+        user = one_line(account, 40)
+        roles = await self.roles_of(user, op)
+        who = Who(via="pva", user=user, peer=peer.rpartition(":")[0], roles=roles)
+        if len(self._known) > 1000:
+            self._known.clear()
+        asked, _ = self._roles.get(user, (time.monotonic(), None))
+        self._known[account, peer] = asked + ROLES_KEPT_S, who
+        return who
 
     async def roles_of(self, user: str, op: Any) -> tuple[str, ...]:
         """Groups of an account on this computer: asked for in a thread, as they may come from far away."""
