@@ -1,6 +1,8 @@
 """The command line against a running IOC: what a newcomer types."""
 
 import json
+import time
+from contextlib import ExitStack
 
 from beamtime_ioc.cli import action_name, button_name
 from box_house import Box, Ioc, beamtime
@@ -74,6 +76,18 @@ def test_a_refused_press_is_exit_code_two_and_says_why(box: Box, ioc: Ioc) -> No
 
         assert ended.returncode == 2, ended
         assert "no current experiment; press UpdateUserInfo first" in ended.stderr
+
+
+def test_sigterm_with_clients_connected_ends_within_two_seconds(box: Box, ioc: Ioc) -> None:
+    with ExitStack() as stack:
+        for _ in range(5):
+            client = stack.enter_context(ioc.client())
+            assert client.read("EngineState") == "Running"
+        began = time.monotonic()
+
+        assert ioc.stop() == 0
+
+        assert time.monotonic() - began < 2
 
 
 def test_an_abort_ends_the_run(box: Box, ioc: Ioc) -> None:

@@ -1,5 +1,6 @@
 """What every run of an order has, whether it works or only plans."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
@@ -11,7 +12,7 @@ from beamtime_ioc.model import Json, Site
 P = TypeVar("P")
 
 
-class OrderedRun:
+class OrderedRun(ABC):
     """The words of `Run` that ask only the order and the workshop."""
 
     def __init__(self, order: Order, workshop: Workshop) -> None:
@@ -39,5 +40,7 @@ class OrderedRun:
     ) -> Any:
         return self.effects([Effect(title, look=look, make=make, verify=verify, retries=retries)])[0]
 
-    def effects(self, effects: Sequence[Effect], *, at_once: int = 1, optional: bool = False) -> list[Any]:
-        raise NotImplementedError
+    @abstractmethod
+    def effects(
+        self, effects: Sequence[Effect], *, at_once: int = 1, optional: bool = False
+    ) -> list[Any]: ...
