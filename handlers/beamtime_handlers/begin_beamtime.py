@@ -44,8 +44,9 @@ def _letters(count: dict[str, Any]) -> str:
         return "mail is off"
     letters = f"{count['accepted']} letter{'' if count['accepted'] == 1 else 's'}"
     how = {"dry-run": "written as files", "test": "to the contact"}
+    before = f" ({count['already']} at an earlier press)" if count["already"] else ""
     without = f", {count['left_out']} left out" if count["left_out"] else ""
-    return f"{letters} {how.get(count['mode'], 'accepted')}{without}"
+    return f"{letters} {how.get(count['mode'], 'accepted')}{before}{without}"
 
 
 def _advice(advice: str) -> str:

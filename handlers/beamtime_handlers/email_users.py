@@ -1,6 +1,7 @@
 """EmailUsers: one letter to each person of the experiment."""
 
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import PurePath
 from typing import Any
@@ -23,12 +24,13 @@ def email_users(run: Run, experiment: Experiment, *, unless_off: bool = False) -
     Returns
     -------
     dict
-        How many letters are `accepted`, `failed`, `unsure` and `left_out`, and the `mode` of the mail.
+        How many letters are `accepted` (`already` of them at an earlier press), `failed`, `unsure` and
+        `left_out`, and the `mode` of the mail.
     """
     mail = run.service(Mail)
     # The letters are remembered: a template that changes during a crash must not make another letter of one.
-    composed = run.step("letters", lambda: to_json(mail.compose(experiment, run.site.places, run.id)))
-    mailing = from_json(Mailing, composed)
+    composed = run.step("letters", partial(_compose, mail, experiment, run))
+    mailing, began = from_json(Mailing, composed["mailing"]), str(composed["at"])
     if mailing.mode == "off":
         _refuse_or_hold(run, unless_off)
     for person, reason in mailing.left_out:
@@ -49,16 +51,23 @@ def email_users(run: Run, experiment: Experiment, *, unless_off: bool = False) -
         optional=True,
     )
     accepted: list[dict[str, Any]] = [row for row in found if row]
+    already = sum(str(row.get("at", began)) < began for row in accepted)
     failed = sum(row is None for row in found)
     if mailing.letters:
-        run.progress(1, _summary(mailing, accepted))
+        run.progress(1, _summary(mailing, accepted, already))
     return {
         "mode": mailing.mode,
         "accepted": len(accepted),
+        "already": already,
         "failed": failed,
         "unsure": len(found) - len(accepted) - failed,
         "left_out": len(mailing.left_out),
     }
+
+
+def _compose(mail: Mail, experiment: Experiment, run: Run) -> Json:
+    mailing = mail.compose(experiment, run.site.places, run.id)
+    return {"mailing": to_json(mailing), "at": datetime.now(UTC).isoformat()}
 
 
 def _refuse_or_hold(run: Run, unless_off: bool) -> None:
@@ -82,7 +91,7 @@ def _nobody(experiment: Experiment) -> BeamtimeError:
     )
 
 
-def _summary(mailing: Mailing, accepted: Sequence[dict[str, Any]]) -> str:
+def _summary(mailing: Mailing, accepted: Sequence[dict[str, Any]], already: int) -> str:
     """What is true now: who has a letter, whenever it was sent."""
     count = len(accepted)
     letters = f"{count} letter{'' if count == 1 else 's'}"
@@ -94,4 +103,5 @@ def _summary(mailing: Mailing, accepted: Sequence[dict[str, Any]]) -> str:
         case "test":
             return f"test: {letters} to {mailing.letters[0].to} accepted by the relay, no user was mailed"
         case _:
-            return f"{letters} accepted by the relay{without}"
+            before = f", {already} of them at an earlier press" if already else ""
+            return f"{letters} accepted by the relay{before}{without}"

@@ -39,7 +39,7 @@ def test_everybody_gets_one_letter(tmp_path: Path, server: MailServer) -> None:
     count = email_users(run, EXPERIMENT)
 
     assert sorted(mail.to for mail in server.mails) == sorted([ZOE.email, REN.email])
-    assert count == {"mode": "live", "accepted": 2, "failed": 0, "unsure": 0, "left_out": 0}
+    assert count == {"mode": "live", "accepted": 2, "already": 0, "failed": 0, "unsure": 0, "left_out": 0}
     assert lines(run) == [
         ("letters", "read"),
         (f"letter to {ZOE.email}", "made"),
@@ -217,7 +217,7 @@ def test_mail_that_is_off_fails_unless_that_is_allowed(tmp_path: Path) -> None:
     count = email_users(run, EXPERIMENT, unless_off=True)
 
     assert "`mail.mode`" in error.value.advice
-    assert count == {"mode": "off", "accepted": 0, "failed": 0, "unsure": 0, "left_out": 0}
+    assert count == {"mode": "off", "accepted": 0, "already": 0, "failed": 0, "unsure": 0, "left_out": 0}
     assert lines(run) == [("letters", "read"), ("letters", "held")]
 
 

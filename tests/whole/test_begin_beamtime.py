@@ -64,6 +64,7 @@ def test_a_second_press_makes_nothing_and_mails_nobody(box: Box, client: Client)
     view = press(client)
 
     assert view.state is RunState.DONE
+    assert "4 letters accepted (4 at an earlier press)" in view.message
     assert (box.recipients(), [path.stat().st_mtime_ns for path in box.directories()]) == before
     assert {"stands already"} <= set(states(view).values())
 
