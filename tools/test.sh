@@ -57,7 +57,7 @@ processes_left() {
 }
 
 if is_root; then
-    mapfile -t missing < <(missing_packages "${TEST_PACKAGES[@]}" "${ROOT_PACKAGES[@]}")
+    mapfile -t missing < <(missing_packages "${TEST_PACKAGES[@]}")
     [ ${#missing[@]} -eq 0 ] || install_packages "${missing[@]}"
 else
     mapfile -t missing < <(missing_packages "${TEST_PACKAGES[@]}")
@@ -91,7 +91,7 @@ for name in CI TERM COLUMNS; do
 done
 
 status=0
-"${run[@]}" env -i "${environment[@]}" "$root/.venv/bin/python" -m pytest -n 2 "$@" </dev/null || status=$?
+"${run[@]}" env -i "${environment[@]}" "$root/.venv/bin/python" -m pytest -n 3 --dist worksteal "$@" </dev/null || status=$?
 
 for _ in {1..50}; do
     left=$(processes_left)

@@ -1,35 +1,32 @@
 """The records in the forms that other programs read: a flat `.db`, a `.req`, a reference page."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
 from beamtime_ioc.app import load_site_records
-from beamtime_ioc.config import Frame, read_site_file
+from beamtime_ioc.config import read_site_file
 from beamtime_ioc.dbfile import Declaration, Text, render_db
 from beamtime_ioc.errors import BeamtimeError
+from beamtime_ioc.frame import Frame
 from beamtime_ioc.record import Record
-from beamtime_ioc.records import ActionRow, RecordSet, db_dir, load_records
-from beamtime_ioc.recordtypes import Kind
+from beamtime_ioc.recordpage import reference_page
+from beamtime_ioc.records import RecordSet, load_records, shipped
 from beamtime_ioc.registry import SERVICES, load_actions
+from beamtime_ioc.screens import adl, bob
+from beamtime_ioc.screens.layout import read_screens
+from beamtime_ioc.screens.lint import lint
+from beamtime_ioc.screens.opening import MAIN
 from beamtime_ioc.sitepage import site_page
 
-_SHAPES = {
-    Kind.TEXT: ("CHAR[{nelm}]", "string"),
-    Kind.STRING: ("STRING", "string"),
-    Kind.STATES: ("ENUM", "enum"),
-    Kind.INTEGER: ("LONG", "int"),
-    Kind.FLOAT: ("DOUBLE", "double"),
-}
-"""Native type of Channel Access, and normative scalar of PVAccess."""
-
+SCREEN_FILES = {"medm": adl.END, "phoebus": bob.END}
 
 ANY_PREFIX = "P:R:"
 """The files that are written say `$(P)$(R)`: without a site, any prefix will do."""
 
 
-def write_all(directory: Path, site: Path | None) -> list[Path]:
+def write_all(directory: Path, site: Path | None, *, only_screens: bool = False) -> list[Path]:
     """Write every form into a directory; with a site file, that site's own records are in them.
 
     Raises
@@ -37,18 +34,12 @@ def write_all(directory: Path, site: Path | None) -> list[Path]:
     BeamtimeError
         The site file or a record file is wrong, or the directory cannot be written.
     """
-    records = _records(site)
-    texts = {
-        "beamtime.db": flat_db(records),
-        "beamtime_settings.req": request_file(records),
-        "records.md": reference_page(records),
-        "site-file.md": site_page(Frame, installed_sections()),
-    }
+    texts = forms(site, only_screens=only_screens)
     paths = [directory / name for name in texts]
     try:
-        directory.mkdir(parents=True, exist_ok=True)
         for path in paths:
-            path.write_text(texts[path.name], encoding="utf-8")
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(texts[f"{path.relative_to(directory)}"], encoding="utf-8")
     except OSError as error:
         raise BeamtimeError(
             f"{error.filename or directory} cannot be written: {error.strerror}",
@@ -57,9 +48,60 @@ def write_all(directory: Path, site: Path | None) -> list[Path]:
     return paths
 
 
+def differing(directory: Path, site: Path | None, *, only_screens: bool = False) -> list[str]:
+    """What stands in a directory and is not as it would be written now; screens that are missing or too many.
+
+    Raises
+    ------
+    BeamtimeError
+        As of `write_all`.
+    """
+    faults: list[str] = []
+    texts = forms(site, only_screens=only_screens)
+    for name, text in texts.items():
+        path = directory / name
+        if path.is_file():
+            if path.read_text(encoding="utf-8", errors="replace") != text:
+                faults.append(f"{path} differs from the records; write it by beamtime export")
+        elif "/" in name:
+            faults.append(f"{path} is missing; write it by beamtime export")
+    for kind, end in SCREEN_FILES.items():
+        for path in sorted(directory.glob(f"{kind}/{MAIN}*{end}")):
+            if f"{kind}/{path.name}" not in texts:
+                faults.append(f"{path} is no screen of these records; remove it")
+    return faults
+
+
+def forms(site: Path | None, *, only_screens: bool = False) -> Mapping[str, str]:
+    """The text of every file that is written, by its name in the directory.
+
+    Raises
+    ------
+    BeamtimeError
+        The site file, a record file or the layout of the screens is wrong.
+    """
+    records = _records(site)
+    screens, without_tables = read_screens(records), read_screens(records, tables=False)
+    if faults := [*lint(screens, records), *lint(without_tables, records)]:
+        raise BeamtimeError(f"the screens are wrong: {'; '.join(faults)}", advice="mend the layout")
+    drawn = {
+        **{f"medm/{screen.name}{adl.END}": adl.write_adl(screen) for screen in without_tables},
+        **{f"phoebus/{screen.name}{bob.END}": bob.write_bob(screen) for screen in screens},
+    }
+    if only_screens:
+        return drawn
+    return {
+        "beamtime.db": flat_db(records),
+        "beamtime_settings.req": request_file(records),
+        "records.md": reference_page(records),
+        "site-file.md": site_page(Frame, installed_sections()),
+        **drawn,
+    }
+
+
 def _records(site: Path | None) -> RecordSet:
     if site is None:
-        return load_records([db_dir() / "beamtime.substitutions"], prefix=ANY_PREFIX)
+        return load_records(shipped(), prefix=ANY_PREFIX)
     return load_site_records(read_site_file(site), load_actions())
 
 
@@ -100,6 +142,8 @@ def request_file(records: RecordSet) -> str:
     # TomoScan takes any line with its mark in it for a PV, so that this comment must not hold it.
     lines = ["# Written by `beamtime export`."]
     for record in records.records.values():
+        if record.line is not None:
+            continue
         name = _macro_name(record, records.prefix)
         fields = record.info.get("autosaveFields", "").split()
         lines += [name if field == "VAL" else f"{name}.{field}" for field in fields]
@@ -110,96 +154,3 @@ def request_file(records: RecordSet) -> str:
 
 def _macro_name(record: Record, prefix: str) -> str:
     return f"$(P)$(R){record.suffix}" if record.name == prefix + record.suffix else record.name
-
-
-def reference_page(records: RecordSet) -> str:
-    """The page `docs/reference/records.md`."""
-    rows = records.actions()
-    in_rows = {id(record) for row in rows for record in (row.button, *row.parts.values())}
-    others = [record for record in records.records.values() if id(record) not in in_rows]
-    parts = [_INTRODUCTION]
-    if rows:
-        parts.append(_actions(rows))
-    groups = dict.fromkeys(record.group or "others" for record in others)
-    for group in groups:
-        table = _table(others=[record for record in others if (record.group or "others") == group])
-        parts.append(f"## {group.capitalize()}\n\n{table}")
-    return "\n\n".join(parts) + "\n"
-
-
-_INTRODUCTION = """\
-# Records
-
-<!-- Written by `beamtime export`; change db/ instead. -->
-
-Every name stands behind the site's prefix, `$(P)$(R)`. A text is a CHAR waveform over Channel Access, UTF-8,
-and a string over PVAccess. *Writes* names the access group in which clients may write, as far as the access
-file lets them; "IOC" are records that only the program writes."""
-
-
-def _actions(rows: Sequence[ActionRow]) -> str:
-    buttons = _lines(
-        ("Button", "Action", "Press", "Writes", "What it does"),
-        (
-            (
-                f"`{row.button.suffix}`",
-                f"`{row.action}`",
-                row.button.states[1],
-                _writes(row.button),
-                row.button.desc,
-            )
-            for row in rows
-        ),
-    )
-    parts: dict[str, Record] = {}
-    heads: dict[str, str] = {}
-    for row in rows:
-        for word, record in row.parts.items():
-            parts.setdefault(word, record)
-            heads.setdefault(word, row.button.suffix)
-    beside = _lines(
-        ("Record", *_COLUMNS),
-        (
-            (f"`<Action>{record.suffix.removeprefix(heads[word])}`", *_cells(record, heads[word]))
-            for word, record in parts.items()
-        ),
-    )
-    return (
-        f"## Actions\n\n{buttons}\n\nBeside each button stand these; `<Action>` is the button's name. "
-        f"`<Action>Progress` shows them all in one PVAccess structure.\n\n{beside}"
-    )
-
-
-_COLUMNS = ("Type", "Channel Access", "PVAccess", "Writes", "What it shows")
-
-
-def _table(others: Iterable[Record]) -> str:
-    return _lines(("Record", *_COLUMNS), ((f"`{record.suffix}`", *_cells(record)) for record in others))
-
-
-def _cells(record: Record, action: str = "") -> tuple[str, ...]:
-    ca, pva = _SHAPES[record.kind]
-    return record.type, ca.format(nelm=record.nelm), pva, _writes(record), _meaning(record, action)
-
-
-def _meaning(record: Record, action: str) -> str:
-    if record.view_of:
-        return f"{record.desc}: the first 39 bytes"
-    text = record.desc.removeprefix(f"{action}: ") if action else record.desc
-    text = text[:1].upper() + text[1:]
-    if record.egu:
-        text += f" [{record.egu}]"
-    if record.states and record.writable:
-        text += f": write `{record.states[1]}`"
-    elif record.states:
-        text += f": {', '.join(record.states)}"
-    return text + (f" (`{record.field}`)" if record.field else "")
-
-
-def _writes(record: Record) -> str:
-    return f"`{record.asg}`" if record.writable else "IOC"
-
-
-def _lines(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    cells = [head, ["---"] * len(head), *rows]
-    return "\n".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in row)} |" for row in cells)
