@@ -10,6 +10,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from audit_house import temporary_auditor
+from beamtime_ioc import activerun
 from beamtime_ioc.action import Action, Run, action
 from beamtime_ioc.alarm import Severity
 from beamtime_ioc.board import Board
@@ -42,9 +44,6 @@ DEADLINE_S = 5
 
 class OpenGate:
     def require(self, group: str, who: Who) -> None: ...
-
-    def may_write_from_somewhere(self, group: str, user: str) -> bool:
-        return True
 
 
 @dataclass
@@ -79,14 +78,15 @@ async def house(bodies: dict[str, Callable[[Run], object]], *, ready: bool = Tru
     board = Board(records, OpenGate())
     identity = MemoryIdentity(EXPERIMENT)
     workshop = Workshop(actions={name: make(name) for name in NAMES}, services={}, site=TEST_SITE)
-    runner = Runner(board, workshop, identity)
-    shown = IdentityRecords(board, identity, TEST_SITE, runner)
     engine = InlineEngine(workshop)
-    engine.start(runner)
-    if ready:
-        runner.engine = engine
-    yield House(board, runner, identity, shown)
-    engine.stop(DEADLINE_S)
+    async with temporary_auditor() as auditor:
+        runner = Runner(board, workshop, identity, auditor)
+        shown = IdentityRecords(board, identity, TEST_SITE, runner)
+        engine.start(runner)
+        if ready:
+            runner.engine = engine
+        yield House(board, runner, identity, shown)
+        engine.stop(DEADLINE_S)
 
 
 def run(test: Callable[[], Awaitable[None]]) -> None:
@@ -488,24 +488,21 @@ def test_an_abort_that_nobody_would_hear_is_refused() -> None:
     run(test)
 
 
-class SlowPen:
-    """An engine whose disk takes its time."""
+class SlowPen(InlineEngine):
+    """Writes an order down when it is told to."""
 
     def __init__(self, engine: InlineEngine) -> None:
-        self.engine, self.go, self.cancelled = engine, asyncio.Event(), list[str]()
-
-    def start(self, listener: object) -> None: ...
-
-    def stop(self, grace_s: float) -> bool:
-        return True
+        super().__init__(engine.workshop)
+        self.start(engine.listener)
+        self.go, self.cancelled = asyncio.Event(), list[str]()
 
     async def submit(self, order: Order) -> None:
         await self.go.wait()
-        await self.engine.submit(order)
+        await super().submit(order)
 
     async def cancel(self, run_id: str) -> None:
         self.cancelled.append(run_id)
-        await self.engine.cancel(run_id)
+        await super().cancel(run_id)
 
 
 def test_before_it_is_written_down_a_press_is_not_shown_and_an_abort_of_it_is_kept() -> None:
@@ -550,6 +547,77 @@ def test_while_somebody_types_into_the_experiment_nobody_changes_it_to_another()
             end = await h.board.cell("BeginBeamtime").put(1, OPERATOR)
             assert end is not None
             await end
+
+    run(test)
+
+
+class DeafEngine(InlineEngine):
+    """Hears of an abort when it is told to."""
+
+    def __init__(self, engine: InlineEngine) -> None:
+        super().__init__(engine.workshop)
+        self.start(engine.listener)
+        self.go, self.asked = asyncio.Event(), 0
+
+    async def cancel(self, run_id: str) -> None:
+        self.asked += 1
+        await self.go.wait()
+        await super().cancel(run_id)
+
+
+def test_eight_aborts_while_the_database_is_locked_ask_the_engine_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def test() -> None:
+        async with house({"email-users": lambda run: run.sleep(60)}) as h:
+            assert isinstance(h.runner.engine, InlineEngine)
+            h.runner.engine = deaf = DeafEngine(h.runner.engine)
+            end = await h.board.cell("EmailUsers").put(1, OPERATOR)
+            monkeypatch.setattr(activerun, "ANSWER_S", 0.2)
+
+            puts = [h.board.cell("EmailUsersAbort").put(1, OPERATOR) for _ in range(8)]
+            results = await asyncio.gather(*puts, return_exceptions=True)
+            deaf.go.set()
+            assert end is not None
+            with pytest.raises(RunEndedError, match="Aborted"):
+                await end
+
+            assert deaf.asked == 1
+            assert [type(result) for result in results] == [NotReadyError] * 8
+            assert "the abort is heard when it does" in str(results[0])
+
+    run(test)
+
+
+def test_a_typed_field_that_is_not_written_in_time_is_refused_and_nobody_overtakes_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def test() -> None:
+        go = threading.Event()
+
+        class SlowIdentity(MemoryIdentity):
+            def adopt(self, experiment: Experiment) -> None:
+                go.wait(DEADLINE_S)
+                super().adopt(experiment)
+
+        async with house({}) as h:
+            h.records.identity = slow = SlowIdentity(EXPERIMENT)
+            monkeypatch.setattr(activerun, "ANSWER_S", 0.2)
+            email = h.board.cell("UserEmail")
+
+            with pytest.raises(NotReadyError, match="does not answer; it may be written yet"):
+                await email.put("new@example.org", OPERATOR)
+            with pytest.raises(BusyError, match="somebody corrects the current experiment; type it again"):
+                await email.put("newer@example.org", OPERATOR)
+            with pytest.raises(BusyError, match="somebody corrects the current experiment; press again"):
+                await h.board.cell("BeginBeamtime").put(1, OPERATOR)
+            go.set()
+            await h.until(lambda: email.value == "new@example.org")
+
+            current = slow.current()
+            assert current is not None
+            assert current.pi.email == "new@example.org"
+            assert h.runner.editing == 0
 
     run(test)
 

@@ -1,31 +1,18 @@
-"""The state database: one holder, good permissions, clear refusals, letters claimed once."""
+"""The state directory of SQLite: one holder, good permissions, clear refusals."""
 
 import multiprocessing
 import os
 import sqlite3
 import stat
 from collections.abc import Iterator
-from dataclasses import replace
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
-from beamtime_ioc.errors import OutcomeUnknownError, StateError
-from beamtime_ioc.model import Experiment, Letter, Person
-from beamtime_ioc.store import FILE_NAME, Store, StoredIdentity, StoredOutbox
-
-NOW = datetime(2026, 11, 20, 8, tzinfo=UTC)
-EXPERIMENT = Experiment(
-    key="aps:300011",
-    name="2026-11-Muller_Lukasik-9100001",
-    start=NOW,
-    end=NOW + timedelta(days=3),
-    people=(Person(first_name="Zoë", last_name="Müller-Łukasik", badge="0900101", is_pi=True),),
-)
-LETTER = Letter(
-    key="k1", to="zoe@example.edu", name="Zoë", subject="s", text="t", message_id="<1@example.org>"
-)
+from beamtime_ioc.audit import AuditEntry, AuditLog, Deed
+from beamtime_ioc.errors import StateError
+from beamtime_ioc.model import Who
+from beamtime_ioc.store import FILE_NAME, Store
 
 
 @pytest.fixture
@@ -75,29 +62,30 @@ def test_a_second_process_on_the_same_state_is_refused_and_told_who_has_it(store
     assert f"another IOC (pid {os.getpid()})" in answer
 
 
-def test_a_state_of_another_site_is_refused(tmp_path: Path) -> None:
-    Store(tmp_path, "99bm:Beamtime:").close()
-
-    with pytest.raises(StateError, match="belongs to 99bm:Beamtime:, not to 2bm:Beamtime:"):
-        Store(tmp_path, "2bm:Beamtime:")
-    Store(tmp_path, "99bm:Beamtime:").close()
-
-
-def test_a_state_of_a_newer_version_is_refused(tmp_path: Path) -> None:
-    Store(tmp_path, "x:").close()
-    with sqlite3.connect(tmp_path / FILE_NAME) as db:
-        db.execute("UPDATE beamtime_about SET value = '99' WHERE key = 'format'")
-    db.close()
-
-    with pytest.raises(StateError, match="newer version"):
-        Store(tmp_path, "x:")
-
-
 def test_a_corrupt_database_is_refused_and_the_way_out_named(tmp_path: Path) -> None:
     (tmp_path / FILE_NAME).write_bytes(b"this is no database, " * 500)
 
     with pytest.raises(StateError, match=r"is damaged: .*; move .* away and start again"):
         Store(tmp_path, "x:")
+
+
+@pytest.mark.parametrize("left", [0, 1, 100])
+def test_a_database_that_was_cut_to_nothing_is_not_taken_for_a_new_one(tmp_path: Path, left: int) -> None:
+    Store(tmp_path, "x:").close()
+    AuditLog(tmp_path).write(AuditEntry(what=Deed.PRESS, who=Who(via="local"), action="go"))
+    os.truncate(tmp_path / FILE_NAME, left)
+
+    with pytest.raises(StateError, match=r"is damaged: it is empty, and the audit .*; put it back"):
+        Store(tmp_path, "x:")
+    assert (tmp_path / FILE_NAME).stat().st_size == left
+
+
+def test_what_a_first_start_leaves_that_was_killed_is_gone_on_with(tmp_path: Path) -> None:
+    (tmp_path / FILE_NAME).touch(mode=0o600)
+
+    Store(tmp_path, "x:").close()
+
+    assert (tmp_path / FILE_NAME).stat().st_size
 
 
 def test_a_database_that_another_program_locks_is_refused(
@@ -122,86 +110,31 @@ def test_a_directory_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
         Store(parent / "state", "x:")
 
 
-def test_the_current_experiment_is_kept_with_all_its_people(store: Store) -> None:
-    identity = StoredIdentity(store)
-    changes: list[Experiment | None] = []
-    identity.changed = lambda: changes.append(identity.current())
-
-    assert identity.current() is None
-    identity.adopt(EXPERIMENT)
-    identity.note_look_up(NOW)
-
-    assert identity.current() == EXPERIMENT
-    assert identity.looked_up() == NOW
-    assert changes == [EXPERIMENT, EXPERIMENT]
-
-
-def test_a_letter_is_claimed_once_and_its_answer_kept(store: Store) -> None:
-    outbox = StoredOutbox(store)
-
-    outbox.claim(LETTER)
-    with pytest.raises(OutcomeUnknownError, match="may have been sent"):
-        outbox.claim(LETTER)
-    outbox.settle("k1", "accepted", "250 Ok")
-
-    row = outbox.find("k1")
-    assert row is not None
-    assert (row.to, row.state, row.answer) == ("zoe@example.edu", "accepted", "250 Ok")
-    with pytest.raises(OutcomeUnknownError):
-        outbox.claim(LETTER)
-
-
-@pytest.mark.parametrize("state", ["refused", "deferred"])
-def test_a_letter_that_was_not_taken_may_be_claimed_again(store: Store, state: str) -> None:
-    outbox = StoredOutbox(store)
-    outbox.claim(LETTER)
-    outbox.settle("k1", state, "451 later")
-
-    outbox.claim(replace(LETTER))
-
-    row = outbox.find("k1")
-    assert row is not None
-    assert row.state == "sending"
-
-
-def test_a_letter_whose_sender_died_is_unsure_for_ever(tmp_path: Path) -> None:
-    first = Store(tmp_path, "x:")
-    StoredOutbox(first).claim(LETTER)
-    first.close()  # the process died in the middle of the talk with the relay
-
-    second = Store(tmp_path, "x:")
-    row = StoredOutbox(second).find("k1")
-    with pytest.raises(OutcomeUnknownError):
-        StoredOutbox(second).claim(LETTER)
-    second.close()
-
-    assert row is not None
-    assert row.state == "unsure"
-
-
-def test_the_first_naming_of_an_experiment_is_kept(store: Store) -> None:
-    identity = StoredIdentity(store)
-    identity.adopt(EXPERIMENT)
-
-    identity.adopt(replace(EXPERIMENT, name="another"))
-    naming = identity.first_naming(EXPERIMENT.key)
-
-    assert naming is not None
-    assert naming.name == EXPERIMENT.name
-    assert identity.first_naming("aps:1") is None
-
-
-def test_a_database_that_fails_is_told_in_words_without_what_was_written(
+def test_a_state_on_a_network_file_system_is_refused_before_anything_is_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    opened = Store(tmp_path, "x:")
-    outbox = StoredOutbox(opened)
-    with opened.engine.connect() as db:
-        db.exec_driver_sql("DROP TABLE beamtime_outbox")
+    mounts = tmp_path / "mountinfo"
+    home = tmp_path / "home"
+    home.mkdir()
+    mounts.write_text(
+        "22 1 254:0 / / rw,relatime shared:1 - ext4 /dev/vda rw\n"
+        f"99 22 0:52 / {home} rw,relatime shared:2 - nfs4 filer.example.org:/home rw,vers=4.2\n"
+    )
+    monkeypatch.setattr("beamtime_ioc.mounts.MOUNTINFO", mounts)
 
-    with pytest.raises(StateError, match="cannot be used: no such table") as caught:
-        outbox.claim(LETTER)
-    opened.close()
+    with pytest.raises(
+        StateError, match=rf"network file system \(nfs4, {home}\), .*PostgreSQL, at database:"
+    ):
+        Store(home / "state", "x:")
 
-    assert "zoe" not in str(caught.value)
-    assert "INSERT" not in str(caught.value)
+    assert list(home.iterdir()) == []
+    Store(tmp_path / "local", "x:").close()
+
+
+def test_a_worker_without_postgresql_is_refused_and_makes_no_directory(tmp_path: Path) -> None:
+    with pytest.raises(
+        StateError, match=r"a worker needs PostgreSQL: .*; write database: into the site file"
+    ):
+        Store.for_worker(tmp_path / "state", "x:", "", "transfers1")
+
+    assert not (tmp_path / "state").exists()

@@ -1,21 +1,28 @@
 """How a run ends, and what is said of it."""
 
 import logging
+from dataclasses import replace
 
 from beamtime_ioc.engine.engine import Outcome, checked_json
 from beamtime_ioc.engine.work import SENTENCE, LiveRun
 from beamtime_ioc.engine.workshop import fault
-from beamtime_ioc.errors import BeamtimeError, Cancelled
+from beamtime_ioc.errors import BeamtimeError, Cancelled, StateError, kept_for
 from beamtime_ioc.model import Json, RunState, one_line
 
 log = logging.getLogger(__name__)
 
 
 def perform(run: LiveRun) -> Outcome:
-    """Run a handler to its end and say how it ended. Stopping passes through."""
+    """Run a handler to its end and say how it ended. Kept and Stopping pass through."""
+    return replace(_performed(run), experiment=run.found)
+
+
+def _performed(run: LiveRun) -> Outcome:
     try:
         value = run.workshop.action(run.order.action)(run, run.order.experiment, **run.order.arguments)
         outcome = _good_end(run, checked_json("the handler's result", value))
+    except StateError as error:
+        raise kept_for(error) from error
     except Cancelled:
         outcome = Outcome(
             state=RunState.ABORTED,
@@ -29,19 +36,26 @@ def perform(run: LiveRun) -> Outcome:
         log.exception("run %s: fault of the handler %s", run.id, run.order.action)
         sentence, advice = fault(run.order.action, error)
         outcome = Outcome(state=RunState.FAILED, message=f"{sentence}; {advice}", advice=advice)
-    if not run.unknown or outcome.state is RunState.UNSURE:
+    unknown = tuple(run.recorder.doubts())  # an execution that died may have left one
+    if not unknown or outcome.state is RunState.UNSURE:
         return outcome
     # What cannot be known weighs more than an abort, and is named beside a failure.
-    state = RunState.UNSURE if outcome.state is RunState.ABORTED else outcome.state
-    text = f"{outcome.message}; besides, unsure: {'; '.join(run.unknown)}"
-    return Outcome(state=state, message=text, advice=outcome.advice, unknown=tuple(run.unknown))
+    aborted = outcome.state is RunState.ABORTED
+    text = f"{outcome.message}; besides, unsure: {'; '.join(unknown)}"
+    return replace(
+        outcome,
+        state=RunState.UNSURE if aborted else outcome.state,
+        message=text,
+        problems=(outcome.message,) if aborted else outcome.problems,
+        unknown=unknown,
+    )
 
 
 def _good_end(run: LiveRun, value: Json) -> Outcome:
-    problems, unknown = tuple(run.problems), tuple(run.unknown)
+    problems, unknown = tuple(run.problems), tuple(run.recorder.doubts())
     run.fraction = 1.0
     if unknown:
-        advice = "find out whether it happened; it is not repeated by itself"
+        advice = "find out whether it happened, then answer with Resolve; it is not repeated by itself"
         message = "; ".join([*unknown, *problems])
         return Outcome(
             state=RunState.UNSURE,

@@ -3,13 +3,15 @@
 import json
 import secrets
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Protocol
 
 from beamtime_ioc.errors import NotJsonError
 from beamtime_ioc.model import Experiment, Json, RunState, Who
 from beamtime_ioc.progress import Progress
+from beamtime_ioc.runrecord import RunRecord
 
 
 def new_run_id() -> str:
@@ -19,7 +21,13 @@ def new_run_id() -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class Order:
-    """What was pressed, frozen at the press: written down before it is begun."""
+    """What was pressed, frozen at the press: written down before it is begun.
+
+    Parameters
+    ----------
+    again_of
+        The run that is done again, as an operator answered its doubts.
+    """
 
     id: str
     action: str
@@ -27,6 +35,8 @@ class Order:
     who: Who
     experiment: Experiment | None
     arguments: Mapping[str, Json] = field(default_factory=dict[str, Json])
+    queue: str = ""
+    again_of: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +47,8 @@ class Outcome:
     ----------
     ended
         Seconds since 1970.
+    experiment
+        Whom it was for, where the run itself found that out; else it is the one of its order.
     """
 
     state: RunState
@@ -46,12 +58,45 @@ class Outcome:
     unknown: tuple[str, ...] = ()
     value: Json = None
     ended: float = field(default_factory=time.time)
+    experiment: Experiment | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class EngineHealth:
+    """How the engine stands.
+
+    Parameters
+    ----------
+    works
+        False while its database cannot be written: nothing is begun, nothing ends.
+    queued
+        Runs that wait for their turn.
+    oldest_open_s
+        Age of the oldest run that has not ended, in s; 0 if there is none.
+    failed_today
+        Runs that ended Failed since midnight at the beamline.
+    unsure
+        Doubts that nobody has answered.
+    troubles
+        A sentence each, with what to do next.
+    """
+
+    works: bool = True
+    queued: int = 0
+    oldest_open_s: float = 0.0
+    failed_today: int = 0
+    unsure: int = 0
+    troubles: tuple[str, ...] = ()
 
 
 class Listener(Protocol):
     """Whoever shows runs. Called from the engine's threads: must return at once and not raise."""
 
     def on_state(self, run_id: str, state: RunState) -> None: ...
+
+    def on_stuck(self, run_id: str, sentence: str) -> None:
+        """It has not ended and nobody works on it; the sentence says why, and what to do next."""
+        ...
 
     def on_progress(self, run_id: str, progress: Progress) -> None: ...
 
@@ -61,8 +106,14 @@ class Listener(Protocol):
 class Engine(Protocol):
     """Runs orders, one after another on each resource."""
 
-    def start(self, listener: Listener) -> None:
-        """Begin to work; the open orders of an earlier life go on by themselves."""
+    def start(self, listener: Listener, shown: Collection[str] = ()) -> None:
+        """Begin to work; the open orders of an earlier life go on by themselves.
+
+        Parameters
+        ----------
+        shown
+            Runs of which the listener waits for the end.
+        """
         ...
 
     def stop(self, grace_s: float) -> bool:
@@ -74,7 +125,27 @@ class Engine(Protocol):
         ...
 
     async def cancel(self, run_id: str) -> None:
-        """Ask a run to end at its next step; a queued one never begins."""
+        """Ask a run to end at its next step; a queued one never begins, a stuck one is given up."""
+        ...
+
+    def health(self, midnight: datetime) -> EngineHealth:
+        """How it stands; blocks as long as its database does.
+
+        Parameters
+        ----------
+        midnight
+            When today began at the beamline, with its zone.
+        """
+        ...
+
+    def retire(self, before: datetime, keep: Callable[[Sequence[RunRecord]], None]) -> int:
+        """Forget the runs that ended before a time and leave no doubt open; how many they were.
+
+        Parameters
+        ----------
+        keep
+            Called with each batch, oldest first, before its rows are deleted.
+        """
         ...
 
 

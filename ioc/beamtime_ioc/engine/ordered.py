@@ -23,6 +23,10 @@ class OrderedRun(ABC):
         return self.order.id
 
     @property
+    def pressed(self) -> str:
+        return self.order.action
+
+    @property
     def site(self) -> Site:
         return self.workshop.site
 

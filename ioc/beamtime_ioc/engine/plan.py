@@ -42,7 +42,9 @@ class PlanRun(OrderedRun):
             self._say(f"would fail: {effect.title}: {error}")
             failures.append(StepFailedError(effect.title, type(error).__name__, error.sentence, error.advice))
             return None
-        self._say(f"would make: {effect.title}" if found is None else f"stands already: {effect.title}")
+        what = "would make" if found is None else "stands already"
+        detail = effect.detail(found) if effect.detail else ""
+        self._say(f"{what}: {effect.title}" + (f": {detail}" if detail else ""))
         return found
 
     def _say(self, line: str) -> None:
@@ -66,7 +68,11 @@ class PlanRun(OrderedRun):
 
     def call(self, action: str, *, experiment: Experiment | None, **arguments: Json) -> Any:
         self.lines.append(f"{action}:")
-        return self.workshop.action(action)(self, experiment, **arguments)
+        called = self.workshop.called(action, self.order.action, experiment)
+        return called(self, experiment, **arguments)
+
+    def about(self, experiment: Experiment) -> None:
+        """Nothing is written down of a plan."""
 
     def hold(self, title: str, reason: str) -> None:
         self._say(f"not done: {title}: {reason}")

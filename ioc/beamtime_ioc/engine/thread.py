@@ -6,6 +6,9 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, TypeVar, cast
 
+from beamtime_ioc.engine.workshop import fault
+from beamtime_ioc.errors import BeamtimeError
+
 T = TypeVar("T")
 
 
@@ -32,3 +35,20 @@ async def in_thread(name: str, work: Callable[..., T], *arguments: Any) -> T:
 
     threading.Thread(target=body, name=name, daemon=True).start()
     return await future
+
+
+async def ask_in_thread(name: str, work: Callable[..., T], *arguments: Any) -> T:
+    """As `in_thread`, for work of a client: a site's own may fail as nobody foresaw.
+
+    Raises
+    ------
+    BeamtimeError
+        Whatever went wrong, in words.
+    """
+    try:
+        return await in_thread(name, work, *arguments)
+    except BeamtimeError:
+        raise
+    except Exception as error:
+        sentence, advice = fault(name, error)
+        raise BeamtimeError(sentence, advice=advice) from error

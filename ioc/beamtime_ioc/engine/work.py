@@ -3,7 +3,10 @@
 Steps never raise through the engine. The body of a step gives a tagged JSON value, and the word
 raises afterwards; so the first run and a replay behave the same.
 
-    {"ok": value, "how": "made"}    {"failed": [kind, sentence, advice]}    {"unknown": text}
+    {"ok": value, "how": "made"}    {"failed": [kind, sentence, advice]}
+    {"unknown": text, "claim": key of the outbox row}    {"held": reason}
+
+Each has besides its title and `s`, the seconds it took.
 """
 
 import logging
@@ -12,6 +15,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any, Protocol, cast
 
 from beamtime_ioc.action import UNKNOWN, Effect, Unknown
@@ -26,15 +30,22 @@ from beamtime_ioc.errors import (
     NotVerifiedError,
     OutcomeUnknownError,
     ServiceUnavailableError,
+    StateError,
     StepFailedError,
+    kept_for,
 )
 from beamtime_ioc.model import Experiment, Json, one_line
 from beamtime_ioc.progress import Progress, StepLine, StepState
+from beamtime_ioc.runrecord import how_of
+from beamtime_ioc.stored_doubts import Asked
 
 log = logging.getLogger(__name__)
 Tagged = dict[str, Json]
 
 LONGEST_WAIT_S = 60.0
+CLAIM = ":claim"
+"""Ends the title of the step that `once` stores before it writes."""
+
 SENTENCE = 2000
 """Characters at most; what a file or a service says may be longer, and may hold control characters."""
 
@@ -57,6 +68,14 @@ class Recorder(Protocol):
         """Whether an abort is written down, read afresh."""
         ...
 
+    def doubt(self, title: str, text: str, claim: str, asked: Asked) -> None:
+        """Write down what cannot be known; a second time changes nothing."""
+        ...
+
+    def doubts(self) -> Sequence[str]:
+        """All that this run cannot know, of earlier executions too."""
+        ...
+
     def wait(self, seconds: float) -> None:
         """Sleep, unless `check` would raise."""
         ...
@@ -76,12 +95,14 @@ class LiveRun(OrderedRun):
         self.unknown: list[str] = []
         self.steps: list[StepLine] = []
         self.fraction, self.text = 0.0, ""
-        self._depth = 0
+        self.found: Experiment | None = None
+        self._asked = [Asked(action=order.action, experiment=order.experiment, arguments=order.arguments)]
         self._lock = threading.Lock()
 
     def effects(self, effects: Sequence[Effect], *, at_once: int = 1, optional: bool = False) -> list[Any]:
         if not effects:
             return []
+        effects = [replace(effect, title=one_line(effect.title)) for effect in effects]
         self.recorder.check()
         first = len(self.steps)
         for effect in effects:
@@ -92,10 +113,10 @@ class LiveRun(OrderedRun):
             self.recorder.check()
             self._line(StepLine(name=effects[index].title, state=StepState.RUNNING), first + index)
             start = time.monotonic()
-            tagged = self._try_effect(effects[index])
-            if "unknown" in tagged:  # at once: an abort may come before the others are done
-                self._note_unknown(str(tagged["unknown"]))
-            self._line(_line_of(effects[index].title, tagged, time.monotonic() - start), first + index)
+            title = effects[index].title
+            tagged = {**self._try_effect(effects[index]), **_stamp(title, start)}
+            self._note_unknown(tagged)  # at once: an abort may come before the others are done
+            self._line(_line_of(tagged), first + index)
             return tagged
 
         def body() -> Json:
@@ -109,21 +130,24 @@ class LiveRun(OrderedRun):
         results = cast(list[Tagged], found)
         if remembered:
             for index, tagged in enumerate(results):
-                self._line(_line_of(effects[index].title, tagged, 0.0), first + index, remembered=True)
+                self._line(_line_of(tagged), first + index, remembered=True)
         return self._values([effect.title for effect in effects], results, optional)
 
     def step(self, title: str, read: Callable[[], Json], *, retries: int = 0) -> Any:
+        title = one_line(title)
+        self.recorder.check()
         return self._single(
             title, lambda: self._tagged(title, lambda: self._retry(read, retries), StepState.READ)
         )
 
     def once(self, title: str, write: Callable[[], Json]) -> Any:
+        title = one_line(title)
         self.recorder.check()
-        claim = self.recorder.remember(f"{title}:claim", lambda: self.recorder.token)
+        claim = self.recorder.remember(title + CLAIM, lambda: self.recorder.token)
 
         def body() -> Tagged:
             if claim != self.recorder.token:
-                return {"unknown": f"{title}: the program ended in the middle of it; it was not repeated"}
+                return {"unknown": in_the_middle(title)}
             if self.recorder.cancelled_on_disk():
                 raise Cancelled
             return self._tagged(title, write, StepState.DONE)
@@ -131,7 +155,7 @@ class LiveRun(OrderedRun):
         return self._single(title, body)
 
     def progress(self, fraction: float, text: str = "") -> None:
-        if self._depth == 0:  # how far the whole is, only the pressed action knows
+        if len(self._asked) == 1:  # how far the whole is, only the pressed action knows
             self.fraction = max(0.0, min(1.0, fraction))
         self.text = one_line(text, SENTENCE) or self.text
         self._show()
@@ -141,25 +165,30 @@ class LiveRun(OrderedRun):
         self.recorder.wait(seconds)
 
     def call(self, action: str, *, experiment: Experiment | None, **arguments: Json) -> Any:
-        called = self.workshop.action(action)
-        self._depth += 1
+        called = self.workshop.called(action, self.order.action, experiment)
+        self._asked.append(Asked(action=action, experiment=experiment, arguments=arguments))
         try:
             return called(self, experiment, **arguments)
         finally:
-            self._depth -= 1
+            self._asked.pop()
+
+    def about(self, experiment: Experiment) -> None:
+        self.found = experiment
 
     def hold(self, title: str, reason: str) -> None:
-        self._line(StepLine(name=one_line(title), state=StepState.HELD, reason=one_line(reason, SENTENCE)))
+        held: Tagged = {"held": one_line(reason, SENTENCE), "title": one_line(title), "s": 0.0}
+        found, remembered = self._remember(one_line(title), lambda: cast(Json, held))
+        self._line(_line_of(cast(Tagged, found)), remembered=remembered)
 
     # -- how they are done ------------------------------------------------------------------
 
     def _single(self, title: str, body: Callable[[], Tagged]) -> Any:
-        self.recorder.check()
+        # No check here: a stop between a claim and what is claimed would leave it in doubt for nothing.
         index = self._line(StepLine(name=title, state=StepState.RUNNING))
         began = time.monotonic()
-        found, remembered = self._remember(title, lambda: cast(Json, body()))
+        found, remembered = self._remember(title, lambda: cast(Json, {**body(), **_stamp(title, began)}))
         tagged = cast(Tagged, found)
-        self._line(_line_of(title, tagged, time.monotonic() - began), index, remembered=remembered)
+        self._line(_line_of(tagged), index, remembered=remembered)
         return self._values([title], [tagged], optional=False)[0]
 
     def _remember(self, title: str, body: Callable[[], Json]) -> tuple[Json, bool]:
@@ -182,8 +211,8 @@ class LiveRun(OrderedRun):
                 how = StepState.MADE
                 try:
                     self._retry(effect.make, effect.retries)
-                except (OutcomeUnknownError, ServiceUnavailableError):
-                    if effect.look() is None:  # in doubt, and nothing stands
+                except (OutcomeUnknownError, ServiceUnavailableError) as doubt:
+                    if self._look_again(effect, doubt) is None:  # in doubt, and nothing stands
                         raise
             found = effect.verify()
             if found is None:
@@ -193,11 +222,21 @@ class LiveRun(OrderedRun):
         tagged = self._tagged(effect.title, body, how)
         return {**tagged, "how": how.value} if "ok" in tagged else tagged
 
+    def _look_again(self, effect: Effect, doubt: Exception) -> Json:
+        try:
+            return effect.look()
+        except OutcomeUnknownError:
+            if isinstance(doubt, OutcomeUnknownError):
+                raise doubt from None  # it knows more than a look
+            raise
+
     def _tagged(self, title: str, body: Callable[[], Json], how: StepState) -> Tagged:
         try:
             return {"ok": checked_json(title, body()), "how": how.value}
         except OutcomeUnknownError as error:
-            return {"unknown": one_line(str(error), SENTENCE)}
+            return {"unknown": one_line(str(error), SENTENCE), "claim": error.claim}
+        except StateError as error:  # our own memory: what it holds is neither failed nor done
+            raise kept_for(error) from error
         except BeamtimeError as error:
             words = [one_line(error.sentence, SENTENCE), one_line(error.advice, SENTENCE)]
             return {"failed": [type(error).__name__, *words]}
@@ -220,7 +259,7 @@ class LiveRun(OrderedRun):
         for title, tagged in zip(titles, results, strict=True):
             value: Json | Unknown = None
             if "unknown" in tagged:
-                self._note_unknown(str(tagged["unknown"]))
+                self._note_unknown(tagged)
                 value = UNKNOWN
             elif "failed" in tagged:
                 kind, sentence, advice = cast(list[str], tagged["failed"])
@@ -236,10 +275,15 @@ class LiveRun(OrderedRun):
             raise failures[0] if len(titles) == 1 else EffectsFailedError(failures, len(titles))
         return values
 
-    def _note_unknown(self, text: str) -> None:
+    def _note_unknown(self, tagged: Tagged) -> None:
+        if "unknown" not in tagged:
+            return
+        text = str(tagged["unknown"])
         with self._lock:
-            if text not in self.unknown:
-                self.unknown.append(text)
+            if text in self.unknown:
+                return
+            self.unknown.append(text)
+        self.recorder.doubt(str(tagged["title"]), text, str(tagged.get("claim", "")), self._asked[-1])
 
     def _line(self, line: StepLine, index: int | None = None, *, remembered: bool = False) -> int:
         with self._lock:
@@ -262,11 +306,16 @@ class LiveRun(OrderedRun):
             self._tell(Progress(fraction=self.fraction, text=self.text, steps=tuple(self.steps)))
 
 
-def _line_of(title: str, tagged: Tagged, seconds: float) -> StepLine:
-    if "unknown" in tagged:
-        return StepLine(name=title, state=StepState.UNSURE, reason=str(tagged["unknown"]), seconds=seconds)
-    if "failed" in tagged:
-        _, sentence, advice = cast(list[str], tagged["failed"])
-        reason = f"{sentence}; {advice}" if advice else sentence
-        return StepLine(name=title, state=StepState.FAILED, reason=reason, seconds=seconds)
-    return StepLine(name=title, state=StepState(str(tagged["how"])), seconds=seconds)
+def in_the_middle(title: str) -> str:
+    """What is said of a claim without a result."""
+    return f"{title}: the program ended in the middle of it; it was not repeated"
+
+
+def _stamp(title: str, began: float) -> Tagged:
+    return {"title": title, "s": round(time.monotonic() - began, 3)}
+
+
+def _line_of(tagged: Tagged) -> StepLine:
+    state, reason = how_of(tagged)
+    seconds = float(cast(float, tagged["s"]))
+    return StepLine(name=str(tagged["title"]), state=state, reason=reason, seconds=seconds)

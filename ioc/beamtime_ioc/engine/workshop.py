@@ -6,7 +6,7 @@ from typing import TypeVar, cast
 
 from beamtime_ioc.action import Action
 from beamtime_ioc.errors import BeamtimeError
-from beamtime_ioc.model import Site, one_line
+from beamtime_ioc.model import Experiment, Site, one_line
 from beamtime_ioc.ports import Services
 
 P = TypeVar("P")
@@ -34,10 +34,34 @@ class Workshop:
             raise BeamtimeError(f"there is no action {name}", advice="install the package that has it")
         return self.actions[name]
 
+    def called(self, name: str, pressed: str, experiment: Experiment | None) -> Action:
+        """An action that another one calls for an experiment.
+
+        What has to be armed is called only by what was armed.
+
+        Raises
+        ------
+        ExperimentClosedError
+            It does not work on a closed experiment, as this one is.
+        """
+        called, by = self.action(name), self.actions.get(pressed)
+        if called.needs_arm and by is not None and not by.needs_arm:
+            why = "cannot be undone" if called.irreversible else "has to be armed"
+            word = "irreversible" if called.irreversible else "armed"
+            raise BeamtimeError(
+                f"{name} {why}, and {pressed} calls it without being armed",
+                advice=f"declare {pressed} with @action(..., {word}=True)",
+            )
+        called.require_open(experiment)
+        return called
+
 
 def fault(where: str, error: Exception) -> tuple[str, str]:
     """The sentence and the advice for an error that no handler foresaw."""
-    text = one_line(str(error), 200)
+    try:
+        text = one_line(str(error), 200)
+    except Exception as unprintable:  # whoever wrote it badly, the run ends with a sentence
+        text = f"its text cannot be printed ({type(unprintable).__name__})"
     return (
         f"{where}: fault of the program: {type(error).__name__}: {text}",
         "show the log of this run to its author",

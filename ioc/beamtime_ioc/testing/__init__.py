@@ -1,4 +1,4 @@
-"""What a handler's author needs to test it without engine, network or EPICS."""
+"""What a handler's author needs to test it without engine, network or EPICS, and under kill -9."""
 
 from beamtime_ioc.testing.fakes import MemoryIdentity, MemoryOutbox
 from beamtime_ioc.testing.run import FakeRun

@@ -1,11 +1,12 @@
 """Ports held in memory."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 
 from beamtime_ioc.errors import OutcomeUnknownError
-from beamtime_ioc.model import Experiment, Letter, Naming
-from beamtime_ioc.ports import OutboxRow
+from beamtime_ioc.model import MANUAL, Experiment, Letter, Naming
+from beamtime_ioc.ports import MAY_BE_SENT, OutboxRow
 
 
 class MemoryIdentity:
@@ -15,16 +16,42 @@ class MemoryIdentity:
         self.experiment = experiment
         self.at: datetime | None = None
         self.namings: dict[str, Naming] = {}
+        self.closings: dict[str, datetime] = {}
+        self._manuals: dict[str, Experiment] = {}
 
     def current(self) -> Experiment | None:
-        return self.experiment
+        return self._read(self.experiment) if self.experiment else None
 
     def adopt(self, experiment: Experiment) -> None:
         self.experiment = experiment
         self.namings.setdefault(experiment.key, experiment.naming)
+        if experiment.key.startswith(MANUAL):
+            self._manuals[experiment.key] = experiment
 
     def first_naming(self, key: str) -> Naming | None:
         return self.namings.get(key)
+
+    def named(self, name: str) -> Sequence[str]:
+        return sorted(key for key, one in self.namings.items() if one.name.lower() == name.lower())
+
+    def closed(self, key: str) -> datetime | None:
+        return self.closings.get(key)
+
+    def close(self, key: str, at: datetime, run_id: str) -> None:
+        self.closings.setdefault(key, at)
+
+    def reopen(self, key: str) -> None:
+        self.closings.pop(key, None)
+
+    def manual(self, key: str) -> Experiment | None:
+        return self._read(self._manuals[key]) if key in self._manuals else None
+
+    def manuals(self) -> Sequence[Experiment]:
+        return [self._read(self._manuals[key]) for key in sorted(self._manuals)]
+
+    def _read(self, experiment: Experiment) -> Experiment:
+        is_open = experiment.key not in self.closings
+        return experiment if experiment.open is is_open else replace(experiment, open=is_open)
 
     def looked_up(self) -> datetime | None:
         return self.at
@@ -40,21 +67,40 @@ class MemoryOutbox:
     ----------
     rows
         By key.
+    letters
+        By key: the texts of those that are not accepted.
     """
 
     def __init__(self) -> None:
         self.rows: dict[str, OutboxRow] = {}
+        self.letters: dict[str, Letter] = {}
 
     def find(self, key: str) -> OutboxRow | None:
         return self.rows.get(key)
 
     def claim(self, letter: Letter) -> None:
         row = self.rows.get(letter.key)
-        if row is not None and row.state not in ("refused", "deferred"):
-            raise OutcomeUnknownError(f"the letter to {letter.to} may have been sent")
+        if row is not None and row.state not in MAY_BE_SENT:
+            raise OutcomeUnknownError(f"the letter to {letter.to} may have been sent", claim=letter.key)
+        self.letters[letter.key] = letter
         self.rows[letter.key] = OutboxRow(
-            key=letter.key, to=letter.to, state="sending", answer="", at=datetime.now(UTC)
+            key=letter.key,
+            to=letter.to,
+            state="sending",
+            answer="",
+            at=datetime.now(UTC),
+            tries=row.tries + 1 if row else 1,
+            experiment=letter.experiment,
+            subject=letter.subject,
+            run_id=letter.run_id,
         )
 
-    def settle(self, key: str, state: str, answer: str) -> None:
-        self.rows[key] = replace(self.rows[key], state=state, answer=answer)
+    def settle(self, key: str, state: str, answer: str, *, due: datetime | None = None) -> None:
+        if self.rows[key].state in ("sending", "unsure"):
+            self.rows[key] = replace(self.rows[key], state=state, answer=answer, due=due)
+        if state == "accepted":
+            self.letters.pop(key, None)
+
+    def waiting(self) -> Sequence[tuple[OutboxRow, Letter | None]]:
+        rows = sorted(self.rows.values(), key=lambda row: row.at)
+        return [(row, self.letters.get(row.key)) for row in rows if row.state == "deferred"]

@@ -24,6 +24,8 @@ class FakeRun(LiveRun):
         By section: `{"hosts": my_hosts}` is what `run.service(Hosts)` gives.
     actions
         What `run.call` may call.
+    pressed
+        Name of the action that was pressed.
 
     Attributes
     ----------
@@ -41,13 +43,14 @@ class FakeRun(LiveRun):
         actions: Sequence[Action] = (),
         experiment: Experiment | None = None,
         run_id: str = "",
+        pressed: str = "a-test",
     ) -> None:
         workshop = Workshop(
             actions={action.name: action for action in actions}, services=services or {}, site=site
         )
         order = Order(
             id=run_id or new_run_id(),
-            action="a-test",
+            action=pressed,
             resource="test",
             who=Who(via="local", user="tester"),
             experiment=experiment,

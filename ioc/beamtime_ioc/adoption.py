@@ -1,0 +1,55 @@
+"""An experiment becomes the current one: the effects that every way of choosing it shares."""
+
+from datetime import datetime
+from functools import partial
+
+from beamtime_ioc.action import Run
+from beamtime_ioc.errors import NotVerifiedError
+from beamtime_ioc.model import Experiment, Json, to_json
+from beamtime_ioc.ports import Identity
+
+
+def adopt(run: Run, identity: Identity, new: Experiment) -> None:
+    """Make it the current experiment, as one effect; the run is about it from now on."""
+    run.about(new)
+    run.effect(
+        f"current experiment {new.key}",
+        look=partial(_find, identity, new),
+        make=partial(identity.adopt, new),
+        verify=partial(_check, identity, new),
+    )
+
+
+def note_look_up(run: Run, identity: Identity, at: datetime) -> None:
+    """Write down when its people were looked up, as one effect."""
+    run.effect(
+        "time of the look-up",
+        look=partial(_find_time, identity, at),
+        make=partial(identity.note_look_up, at),
+        verify=partial(_check_time, identity, at),
+    )
+
+
+def _find(identity: Identity, new: Experiment) -> Json:
+    # As JSON: to Python, a time in the hour that a clock change repeats is unequal to itself with a fixed
+    # offset.
+    current = identity.current()
+    return to_json(new) if current and to_json(current) == to_json(new) else None
+
+
+def _check(identity: Identity, new: Experiment) -> Json:
+    if (found := _find(identity, new)) is None:
+        current = identity.current()
+        shown = f"{current.key} ({current.name})" if current else "none"
+        raise NotVerifiedError("current experiment", wanted=f"{new.key} ({new.name})", found=shown)
+    return found
+
+
+def _find_time(identity: Identity, at: datetime) -> Json:
+    return at.isoformat() if identity.looked_up() == at else None
+
+
+def _check_time(identity: Identity, at: datetime) -> Json:
+    if (found := _find_time(identity, at)) is None:
+        raise NotVerifiedError("time of the look-up", wanted=at.isoformat(), found=identity.looked_up())
+    return found
