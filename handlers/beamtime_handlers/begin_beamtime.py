@@ -3,24 +3,48 @@
 from typing import Any
 
 from beamtime_ioc.action import Run, action
+from beamtime_ioc.chosen import Choice
 from beamtime_ioc.errors import BeamtimeError, EffectsFailedError, StepFailedError
 from beamtime_ioc.model import Experiment, from_json
 
 WAIT = "wait until every directory stands"
 
 
-@action("begin-beamtime", resource="identity", exclusive=True, needs_experiment=False)
-def begin_beamtime(run: Run, experiment: Experiment | None) -> None:
-    """Take over the experiment that is on beam now, make its directories, and write to its people."""
+@action(
+    "begin-beamtime",
+    resource="identity",
+    exclusive=True,
+    needs_experiment=False,
+    schedule_steps=("who is on beam",),
+)
+def begin_beamtime(run: Run, experiment: Experiment | None, *, choice: Choice = "") -> str | None:
+    """Take over the experiment that is on beam now, make its directories, and write to its people.
+
+    Parameters
+    ----------
+    choice
+        Key of an experiment, or the number of a beamtime; empty: whom the schedule has on beam now.
+
+    Returns
+    -------
+    str or None
+        What has begun, in a sentence; None while it is not known.
+    """
     run.progress(0.0, "asking the schedule who is on beam")
-    new = from_json(Experiment, run.call("update-user-info", experiment=experiment))
+    if choice:
+        found = run.call("select-experiment", experiment=experiment, choice=choice)
+    else:
+        found = run.call("update-user-info", experiment=experiment)
+    new = from_json(Experiment, found)
     run.progress(0.3, f"making the directories of {new.name}")
     directories = _directories(run, new)
     if directories is None:
-        return
+        return None
     run.progress(0.6, f"writing to the people of {new.name}")
     letters = run.call("email-users", experiment=new, unless_off=True)
-    run.progress(1.0, f"{new.name} has begun: {directories}, {_letters(letters)}")
+    begun = f"{new.name} has begun: {directories}, {_letters(letters)}"
+    run.progress(1.0, begun)
+    return begun
 
 
 def _directories(run: Run, new: Experiment) -> str | None:
@@ -45,8 +69,10 @@ def _letters(count: dict[str, Any]) -> str:
     letters = f"{count['accepted']} letter{'' if count['accepted'] == 1 else 's'}"
     how = {"dry-run": "written as files", "test": "to the contact"}
     before = f" ({count['already']} at an earlier press)" if count["already"] else ""
+    # A count that was written down by an earlier version does not have it.
+    never = f", {count['given_up']} given up" if count.get("given_up") else ""
     without = f", {count['left_out']} left out" if count["left_out"] else ""
-    return f"{letters} {how.get(count['mode'], 'accepted')}{before}{without}"
+    return f"{letters} {how.get(count['mode'], 'accepted')}{before}{never}{without}"
 
 
 def _advice(advice: str) -> str:

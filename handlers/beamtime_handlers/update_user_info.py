@@ -1,84 +1,72 @@
 """UpdateUserInfo: who is on beam, as the schedule has it."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 
-from beamtime_handlers.on_beam import on_beam
 from beamtime_ioc.action import Run, action
-from beamtime_ioc.errors import NotVerifiedError
+from beamtime_ioc.adoption import adopt, note_look_up
+from beamtime_ioc.errors import ScheduleStaleError, ServiceError
+from beamtime_ioc.kept_schedule import go_on_without, look_up
 from beamtime_ioc.model import Beamtime, Experiment, Json, Naming, Site, from_json, to_json
 from beamtime_ioc.ports import Identity, Schedule
 
+STEP = "who is on beam"
 
-@action("update-user-info", resource="identity", exclusive=True, needs_experiment=False)
+
+@action(
+    "update-user-info", resource="identity", exclusive=True, needs_experiment=False, schedule_steps=(STEP,)
+)
 def update_user_info(run: Run, experiment: Experiment | None) -> Json:
     """Ask the schedule who is on beam, and make it the current experiment.
 
-    A look-up that fails changes nothing.
+    A look-up that fails changes nothing. Where the site file lets this step go on without the schedule, the
+    current experiment stays.
 
     Returns
     -------
     Json
-        The new experiment.
+        The current experiment, new or not.
     """
     schedule, identity = run.service(Schedule), run.service(Identity)
-    found = run.step("who is on beam", partial(_look_up, schedule, identity, run.site))
+    goes_on = run.site.goes_on(run.pressed, STEP)
+    found = run.step(STEP, partial(_look_up, schedule, identity, run.site, goes_on))
+    if found.get("without"):
+        run.hold("take over who is on beam", found["without"])
+        run.progress(1.0, found["without"])
+        return found["experiment"]
     at = datetime.fromisoformat(found["at"])
     first = from_json(Naming, found["first"]) if found["first"] else None
     beamtime = from_json(Beamtime, found["beamtime"])
-    new = run.site.experiment(beamtime, first)
-    run.effect(
-        f"current experiment {new.key}",
-        look=partial(_find, identity, new),
-        make=partial(identity.adopt, new),
-        verify=partial(_check, identity, new),
-    )
-    run.effect(
-        "time of the look-up",
-        look=partial(_find_time, identity, at),
-        make=partial(identity.note_look_up, at),
-        verify=partial(_check_time, identity, at),
-    )
+    # A look-up that was written down by an earlier version does not say whether it was ended.
+    new = replace(run.site.experiment(beamtime, first), open=found.get("open", True))
+    adopt(run, identity, new)
+    note_look_up(run, identity, at)
     renamed = run.site.experiment(beamtime).name
     run.progress(1.0, _summary(new, at, found["edited"], renamed))
     return to_json(new)
 
 
-def _look_up(schedule: Schedule, identity: Identity, site: Site) -> Json:
+def _look_up(schedule: Schedule, identity: Identity, site: Site, goes_on: bool) -> Json:
     at = datetime.now(UTC).replace(microsecond=0)
-    beamtime = on_beam(schedule, at.astimezone(site.zone), schedule.early_min)
+    moment = at.astimezone(site.zone)
     current = identity.current()
+    try:
+        beamtime = look_up(schedule, moment)
+    except (ServiceError, ScheduleStaleError) as error:
+        if not goes_on:
+            raise
+        cause = error.__cause__ if isinstance(error, ScheduleStaleError) else error
+        reason = cause.sentence if isinstance(cause, ServiceError) else error.sentence
+        without = go_on_without(schedule, current, moment, reason)
+        return {"without": without, "experiment": to_json(current)}
     return {
         "at": at.isoformat(),
         "beamtime": to_json(beamtime),
         "first": to_json(first) if (first := identity.first_naming(beamtime.key)) else None,
         "edited": list(current.edited) if current else [],
+        "open": identity.closed(beamtime.key) is None,
     }
-
-
-def _find(identity: Identity, new: Experiment) -> Json:
-    # As JSON: to Python, a time in the hour that a clock change repeats is unequal to itself with a fixed
-    # offset.
-    current = identity.current()
-    return to_json(new) if current and to_json(current) == to_json(new) else None
-
-
-def _check(identity: Identity, new: Experiment) -> Json:
-    if (found := _find(identity, new)) is None:
-        current = identity.current()
-        shown = f"{current.key} ({current.name})" if current else "none"
-        raise NotVerifiedError("current experiment", wanted=f"{new.key} ({new.name})", found=shown)
-    return found
-
-
-def _find_time(identity: Identity, at: datetime) -> Json:
-    return at.isoformat() if identity.looked_up() == at else None
-
-
-def _check_time(identity: Identity, at: datetime) -> Json:
-    if (found := _find_time(identity, at)) is None:
-        raise NotVerifiedError("time of the look-up", wanted=at.isoformat(), found=identity.looked_up())
-    return found
 
 
 def _summary(new: Experiment, at: datetime, edited: list[str], renamed: str) -> str:
@@ -89,6 +77,8 @@ def _summary(new: Experiment, at: datetime, edited: list[str], renamed: str) -> 
         parts.append(f"early: it begins {_day(new.start, at)}")
     if renamed != new.name:
         parts.append(f"keeps the name it began with, though the schedule now makes it {renamed}")
+    if not new.open:
+        parts.append("closed: ReopenExperiment opens it again")
     if new.pi.pi_inferred:
         parts.append(f"no PI is marked: {new.pi.full_name} is taken")
     if without := [person.full_name for person in new.people if not person.email]:

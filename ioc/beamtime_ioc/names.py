@@ -3,7 +3,7 @@
 import re
 import string
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any, Self
 
@@ -32,11 +32,34 @@ class SafeName(str):
         return cls("unknown" if not name or name.lower() in RESERVED else name)
 
 
+def legacy_name(text: str | None) -> str:
+    """As DMagic makes a name, for a beamline whose directories have such names.
+
+    Letters lose their accents; what then is not ASCII, and all punctuation but hyphens, is left out; blanks
+    become one underscore. Where DMagic has nothing left, or what no path should begin with or be, this has a
+    safe name instead. Never empty, at most 40 characters.
+    """
+    ascii_text = unicodedata.normalize("NFKD", text or "").encode("ascii", "ignore").decode()
+    kept = re.sub(r"[^A-Za-z0-9_\s-]", "", ascii_text)
+    name = re.sub(r"\s+", "_", kept.strip()).lstrip("-_")[:NAME_LIMIT].rstrip("-_")
+    return SafeName.of(text) if not name or name.lower() in RESERVED else name
+
+
+RULES: Mapping[str, Callable[[str], str]] = {"safe": SafeName.of, "legacy": legacy_name}
+"""What makes a text safe, by the word for it in the site file."""
+
+
 def one_line(text: str | None, limit: int = 1000) -> str:
-    """Fold white space and control characters, so that a text can stand in a record or a header."""
+    """Fold white space and control characters, so that a text can stand in a record or a header.
+
+    Of a text without end only the beginning is looked at: clients send as much as they like.
+    """
     if not text:
         return ""
-    clean = "".join(" " if unicodedata.category(c) in ("Cc", "Zl", "Zp", "Cs") else c for c in text)
+    begin = text[: 10 * limit + 1000]
+    if begin.isascii() and begin.isprintable():  # as nearly all are: nothing to replace but runs of spaces
+        return " ".join(begin.split())[:limit]
+    clean = "".join(" " if unicodedata.category(c) in ("Cc", "Zl", "Zp", "Cs") else c for c in begin)
     return " ".join(clean.split())[:limit]
 
 
@@ -47,7 +70,10 @@ class Safe(str):
 
 
 class _Fields(string.Formatter):
-    """Fills a name template: known fields only, each made safe."""
+    """Fills a name template: known fields only, each made safe by a rule."""
+
+    def __init__(self, rule: str) -> None:
+        self.safe = RULES[rule]
 
     def get_field(self, field_name: str, args: Any, kwargs: Mapping[str, Any]) -> Any:
         if field_name not in kwargs:
@@ -56,15 +82,11 @@ class _Fields(string.Formatter):
         return kwargs[field_name], field_name
 
     def format_field(self, value: Any, format_spec: str) -> str:
-        return _safe_field(value, format_spec)
-
-
-def _safe_field(value: Any, spec: str) -> str:
-    if isinstance(value, datetime):
-        return re.sub(r"[^0-9A-Za-z_-]+", "_", format(value, spec or "%Y-%m-%d"))
-    if spec:
-        raise ValueError(f"a format {spec!r} is allowed for start and end only")
-    return value if isinstance(value, Safe) else SafeName.of(str(value))
+        if isinstance(value, datetime):
+            return re.sub(r"[^0-9A-Za-z_-]+", "_", format(value, format_spec or "%Y-%m-%d"))
+        if format_spec:
+            raise ValueError(f"a format {format_spec!r} is allowed for start and end only")
+        return value if isinstance(value, Safe) else self.safe(str(value))
 
 
 def safe_cycle(cycle: str) -> Safe:
@@ -73,15 +95,17 @@ def safe_cycle(cycle: str) -> Safe:
     return Safe(clean or "unknown")
 
 
-_fields = _Fields()
-
-
-def fill(template: str, **fields: Any) -> str:
+def fill(template: str, rule: str = "safe", /, **fields: Any) -> str:
     """Fill a name template.
+
+    Parameters
+    ----------
+    rule
+        One of `RULES`: how each field is made safe.
 
     Raises
     ------
     ValueError
         An unknown field, a format that does not belong to it, or a broken template.
     """
-    return _fields.format(template, **fields)
+    return _Fields(rule).format(template, **fields)

@@ -1,7 +1,7 @@
 """The people of a beamtime."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,4 +34,18 @@ def sorted_people(people: Iterable[Person]) -> tuple[Person, ...]:
         sorted(
             unique.values(), key=lambda p: (not p.is_pi, p.last_name.lower(), p.first_name.lower(), p.badge)
         )
+    )
+
+
+def people_of(listed: Iterable[Person]) -> tuple[Person, ...]:
+    """Everybody once with one PI: the first that is marked, else the first of all, taken as PI.
+
+    Entries of which nothing is known are left out.
+    """
+    known = [person for person in listed if person != Person(is_pi=person.is_pi)]
+    marked = [index for index, person in enumerate(known) if person.is_pi]
+    pi = marked[0] if marked else 0
+    return sorted_people(
+        replace(person, is_pi=index == pi, pi_inferred=index == pi and not marked)
+        for index, person in enumerate(known)
     )

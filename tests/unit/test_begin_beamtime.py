@@ -260,8 +260,8 @@ def test_a_preview_shows_the_whole_and_does_nothing(house: House) -> None:
         f"would make: directory ana1:{house.directory}/ana1/2026-11/{NAME}",
         "email-users:",
         "read: letters",
-        f"would make: letter to {ZOE.email}",
-        f"would make: letter to {REN.email}",
+        f'would make: letter to {ZOE.email}: "Your beamtime at 99-BM-A,B: Foam under load"',
+        f'would make: letter to {REN.email}: "Your beamtime at 99-BM-A,B: Foam under load"',
     ]
     assert house.marked() == []
     assert house.server.mails == []

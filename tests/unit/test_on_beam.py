@@ -9,7 +9,6 @@ import pytest
 
 from aps_house import SITE, House, schedule_house
 from beamtime_handlers.clients.aps_schedule import ApsSchedule
-from beamtime_handlers.on_beam import on_beam
 from beamtime_ioc.errors import (
     BadResponseError,
     NobodyOnBeamError,
@@ -18,6 +17,7 @@ from beamtime_ioc.errors import (
     SeveralOnBeamError,
 )
 from beamtime_ioc.model import Beamtime, Cycle, Person
+from beamtime_ioc.on_beam import on_beam
 from beamtime_ioc.ports import Health
 
 

@@ -1,6 +1,7 @@
 """Names that reach a path: the same everywhere, and never more than a name."""
 
 import re
+import time
 import unicodedata
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -11,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from beamtime_ioc.model import Beamtime, Experiment, Person, Place, SafeName, Site
+from beamtime_ioc.model import Beamtime, Experiment, Person, Place, SafeName, Site, one_line
 
 SAFE = re.compile(r"[A-Za-z0-9]+(_[A-Za-z0-9]+)*")
 TABLE = {
@@ -207,3 +208,11 @@ def test_the_title_and_the_people_keep_their_letters(last: str) -> None:
     experiment: Experiment = site.experiment(beamtime_of(last, title=f"On {last}"))
 
     assert (experiment.pi.last_name, experiment.title) == (last, f"On {last}")
+
+
+def test_of_a_text_without_end_only_the_beginning_is_looked_at() -> None:
+    endless = "a\n" * 20_000_000
+    begun = time.process_time()
+
+    assert one_line(endless, 200) == ("a " * 100)
+    assert time.process_time() - begun < 1

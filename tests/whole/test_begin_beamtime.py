@@ -4,6 +4,7 @@ import contextlib
 import json
 import stat
 from email import message_from_bytes, policy
+from typing import Any
 
 import pytest
 
@@ -11,7 +12,7 @@ from beamtime_ioc.client import Client
 from beamtime_ioc.errors import BeamtimeError
 from beamtime_ioc.model import RunState
 from beamtime_ioc.progress import RunView
-from box_house import Box, until
+from box_house import Box, Ioc, until
 
 
 def press(client: Client, button: str = "BeginBeamtime") -> RunView:
@@ -19,6 +20,17 @@ def press(client: Client, button: str = "BeginBeamtime") -> RunView:
     with contextlib.suppress(BeamtimeError):
         client.press(button, wait=True)
     return client.view(button)
+
+
+@pytest.fixture
+def impatient(box: Box) -> Box:
+    """A box whose letters wait 2 s for an answer; ask for it before the client."""
+
+    def change(site: dict[str, Any]) -> None:
+        site["mail"]["timeout_s"] = 2
+
+    box.edit_site(change)
+    return box
 
 
 def states(view: RunView) -> dict[str, str]:
@@ -126,8 +138,9 @@ def test_one_refused_letter_of_several_is_a_problem_that_names_the_address(box: 
     ],
 )
 def test_when_nobody_can_be_written_to_the_run_fails_and_says_why(
-    box: Box, client: Client, knobs: dict[str, object], words: str
+    impatient: Box, client: Client, knobs: dict[str, object], words: str
 ) -> None:
+    box = impatient
     box.set(**knobs)
 
     view = press(client)
@@ -168,8 +181,9 @@ def test_a_lost_reply_after_the_letter_is_unsure_and_never_sent_again(box: Box, 
     ],
 )
 def test_a_look_up_that_fails_says_why_and_leaves_good_values(
-    box: Box, client: Client, knobs: dict[str, object], words: str
+    standing: tuple[Box, Client], knobs: dict[str, object], words: str
 ) -> None:
+    box, client = standing
     assert press(client, "UpdateUserInfo").state is RunState.DONE
     good = {name: client.read(name) for name in ("UserLastName", "ExperimentName", "UserInfoUpdate")}
     box.set(**knobs)
@@ -182,7 +196,7 @@ def test_a_look_up_that_fails_says_why_and_leaves_good_values(
     assert {name: client.read(name) for name in good} == good
 
 
-def test_an_identity_that_is_typed_in_survives_a_restart(box: Box, ioc, client: Client) -> None:  # type: ignore[no-untyped-def]
+def test_an_identity_that_is_typed_in_survives_a_restart(box: Box, ioc: Ioc, client: Client) -> None:
     press(client, "UpdateUserInfo")
     client.write("UserEmail", "new.address@example.org")
     name = client.read("ExperimentName")

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from beamtime_handlers.clients.aps_schedule.client import ApsSchedule
 from beamtime_handlers.clients.aps_schedule.credentials import VARIABLE, read_credentials
-from beamtime_handlers.clients.aps_schedule.web import Web
+from beamtime_handlers.clients.web import Web
 from beamtime_ioc.ports import Context
 
 __all__ = ["ApsSchedule", "Settings", "build"]

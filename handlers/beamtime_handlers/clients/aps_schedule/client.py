@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from beamtime_handlers.clients.aps_schedule.replies import SOURCE, parse_cycles, parse_list, parse_schedule
-from beamtime_handlers.clients.aps_schedule.web import Web
+from beamtime_handlers.clients.web import Web
 from beamtime_ioc.errors import BeamtimeError
 from beamtime_ioc.model import Beamtime, Cycle
 from beamtime_ioc.ports import Health

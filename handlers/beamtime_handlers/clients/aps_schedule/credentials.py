@@ -1,21 +1,12 @@
 """Who we are to the schedule: a service account, from a file or the environment."""
 
 import os
-from dataclasses import dataclass, field
 from pathlib import Path
 
+from beamtime_handlers.clients.web import Credentials
 from beamtime_ioc.errors import SiteFileError
 
 VARIABLE = "BEAMTIME_SCHEDULE_CREDENTIALS"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Credentials:
-    """User and password; `source` says where they are written, for advice."""
-
-    user: str
-    password: str = field(repr=False)
-    source: str
 
 
 def read_credentials(path: Path | None) -> Credentials | None:

@@ -3,8 +3,17 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from enum import StrEnum
 
-from beamtime_ioc.errors import NobodyOnBeamError, NoCycleError, SeveralOnBeamError
+from beamtime_ioc.errors import (
+    BadResponseError,
+    BeamtimeError,
+    NobodyOnBeamError,
+    NoCycleError,
+    ScheduleStaleError,
+    ServiceDeniedError,
+    SeveralOnBeamError,
+)
 from beamtime_ioc.model import Beamtime, Cycle
 from beamtime_ioc.ports import Schedule
 
@@ -12,6 +21,35 @@ LOOK_AHEAD = timedelta(days=30)
 """How far the next beamtime is looked for, beyond the end of the present cycle."""
 
 _STAYS = "the earlier values stay"
+
+
+class Outcome(StrEnum):
+    """What came of the question who is on beam; the order is that of the record `ScheduleOutcome`."""
+
+    UNKNOWN = "UNKNOWN"
+    ACTIVE = "ACTIVE"
+    NONE = "NONE"
+    AMBIGUOUS = "AMBIGUOUS"
+    NO_RUN = "NO_RUN"
+    STALE = "STALE"
+    UNAVAILABLE = "UNAVAILABLE"
+    AUTH_FAILED = "AUTH_FAILED"
+    BAD_RESPONSE = "BAD_RESPONSE"
+
+
+_OUTCOMES: Sequence[tuple[type[BeamtimeError], Outcome]] = (
+    (NobodyOnBeamError, Outcome.NONE),
+    (SeveralOnBeamError, Outcome.AMBIGUOUS),
+    (NoCycleError, Outcome.NO_RUN),
+    (ScheduleStaleError, Outcome.STALE),
+    (ServiceDeniedError, Outcome.AUTH_FAILED),
+    (BadResponseError, Outcome.BAD_RESPONSE),
+)
+
+
+def outcome_of(error: BeamtimeError) -> Outcome:
+    """How a question ended that ended with an error."""
+    return next((outcome for kind, outcome in _OUTCOMES if isinstance(error, kind)), Outcome.UNAVAILABLE)
 
 
 def on_beam(schedule: Schedule, moment: datetime, early_min: float) -> Beamtime:

@@ -3,8 +3,8 @@
 import ssl
 import threading
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 from ipaddress import ip_address
 from queue import Empty, SimpleQueue
 from urllib.parse import quote, urlsplit
@@ -13,7 +13,6 @@ import requests
 import urllib3
 from requests.auth import AuthBase, HTTPBasicAuth
 
-from beamtime_handlers.clients.aps_schedule.credentials import Credentials
 from beamtime_ioc.errors import BadResponseError, ServiceDeniedError, ServiceUnavailableError
 
 PAUSES_S = (0.2, 0.6)
@@ -22,6 +21,15 @@ LARGEST_BODY = 32 << 20
 CHUNK = 1 << 16
 
 _URL_ADVICE = "look whether schedule.url is right, and whether the service is being maintained"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Credentials:
+    """User and password; `source` says where they are written, for advice."""
+
+    user: str
+    password: str = field(repr=False)
+    source: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,6 +71,10 @@ class Web:
         self._turn = threading.Lock()
         self._session = self._new_session()
 
+    def find(self, *path: str, what: str) -> bytes | None:
+        """The body of a JSON reply, or None where the service knows no such thing (404)."""
+        return self._body(path, what, or_none=True)
+
     def get(self, *path: str, what: str) -> bytes:
         """The body of a JSON reply.
 
@@ -77,6 +89,11 @@ class Web:
         ------
         ServiceUnavailableError, ServiceDeniedError, BadResponseError
         """
+        body = self._body(path, what, or_none=False)
+        assert body is not None
+        return body
+
+    def _body(self, path: Sequence[str], what: str, *, or_none: bool) -> bytes | None:
         url = "/".join([self.url, *(quote(segment, safe="") for segment in path)])
         credentials = self.credentials()
         deadline = time.monotonic() + self.overall_timeout_s
@@ -86,6 +103,8 @@ class Web:
             answer = self._ask(url, _auth(credentials), deadline)
         finally:
             self._turn.release()
+        if or_none and answer.status == 404:
+            return None
         self._refuse_bad_status(answer, credentials, what)
         if answer.content_type and "json" not in answer.content_type.lower():
             kind = answer.content_type.partition(";")[0].strip()[:60]

@@ -1,0 +1,207 @@
+"""Whether the schedule names another experiment than the records: looked at again and again, never silent."""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from beamtime_ioc.alarm import QUIET, Alarm, Severity, Status
+from beamtime_ioc.bindings import STALE_STATES
+from beamtime_ioc.board import Board
+from beamtime_ioc.engine.thread import ask_in_thread
+from beamtime_ioc.errors import (
+    BeamtimeError,
+    NobodyOnBeamError,
+    NoCycleError,
+    ScheduleError,
+    ScheduleStaleError,
+    ServiceError,
+)
+from beamtime_ioc.kept_schedule import KeptSchedule, earlier_answer, look_up
+from beamtime_ioc.model import Beamtime, Experiment, Site
+from beamtime_ioc.on_beam import Outcome, outcome_of
+from beamtime_ioc.ports import Identity, Schedule
+
+log = logging.getLogger(__name__)
+
+EVERY_S = 60.0
+NO_SCHEDULE = "the site file names no schedule"
+NO, YES, UNKNOWN = range(len(STALE_STATES))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verdict:
+    """What a look found.
+
+    Parameters
+    ----------
+    stale
+        Index into `STALE_STATES`.
+    sentence
+        What the schedule says, and what to do when that is not what the records say.
+    """
+
+    stale: int
+    sentence: str
+    alarm: Alarm = QUIET
+    found: Beamtime | None = None
+    outcome: Outcome = Outcome.ACTIVE
+
+
+def judge(current: Experiment | None, found: Beamtime, moment: datetime) -> Verdict:
+    """Hold the current experiment against the beamtime that the schedule names.
+
+    Parameters
+    ----------
+    moment
+        Of the look, in the site's zone, in which the sentence gives its times.
+    """
+    start, end = (_at(time, moment) for time in (found.start, found.end))
+    who = next((person.full_name for person in found.people if person.is_pi), "no PI")
+    if current is not None and current.key == found.key:
+        return Verdict(stale=NO, sentence=f"{_name(found)}, {who}, {start} to {end}", found=found)
+    held = f"still say {_held(current)}" if current else "say nobody yet"
+    sentence = (
+        f"the schedule names {_name(found)}, {who}, from {start}; these records {held}; "
+        "press UpdateUserInfo or BeginBeamtime"
+    )
+    alarm = Alarm(Severity.MINOR, Status.STATE, sentence)
+    return Verdict(stale=YES, sentence=sentence, alarm=alarm, found=found)
+
+
+def look(schedule: Schedule, identity: Identity, moment: datetime, last: Beamtime | None = None) -> Verdict:
+    """Ask the schedule and the state database; blocks as these do.
+
+    Parameters
+    ----------
+    last
+        What the schedule named a moment ago: it is not asked again if that is the current experiment by now.
+
+    Raises
+    ------
+    StateError
+        The current experiment cannot be read.
+    """
+    if isinstance(schedule, KeptSchedule):
+        schedule.kept()  # read from the disk in this thread, not in the loop
+    current = identity.current()
+    if last is not None and current is not None and current.key == last.key:
+        return judge(current, last, moment)
+    try:
+        found = look_up(schedule, moment)
+    except ScheduleStaleError as error:
+        return _judge_earlier(schedule, identity, moment, error)
+    except (NobodyOnBeamError, NoCycleError) as error:  # it names no other: the records may stay as they are
+        return Verdict(stale=NO, sentence=error.sentence, outcome=outcome_of(error))
+    except ScheduleError as error:
+        alarm = Alarm(Severity.INVALID, Status.STATE, str(error))
+        return Verdict(stale=UNKNOWN, sentence=error.sentence, alarm=alarm, outcome=outcome_of(error))
+    return judge(identity.current(), found, moment)  # it may be another by now
+
+
+def _judge_earlier(
+    schedule: Schedule, identity: Identity, moment: datetime, error: ScheduleStaleError
+) -> Verdict:
+    """Hold the current experiment against what is kept of the schedule."""
+    earlier, current = earlier_answer(schedule, moment), identity.current()
+    sentence, stale = error.sentence, NO
+    if earlier is not None and earlier.found is not None:
+        judged = judge(current, earlier.found, moment)
+        sentence, stale = f"{judged.sentence}; {error.sentence}", judged.stale
+    alarm = Alarm(Severity.MINOR, Status.STATE, sentence)
+    return Verdict(stale=stale, sentence=sentence, alarm=alarm, outcome=Outcome.STALE)
+
+
+class ScheduleWatch:
+    """Shows what the schedule says beside what the records say. Lives in the event loop.
+
+    Parameters
+    ----------
+    clock
+        The time now, in UTC.
+    """
+
+    def __init__(
+        self,
+        board: Board,
+        site: Site,
+        schedule: Schedule | None,
+        identity: Identity,
+        *,
+        every_s: float = EVERY_S,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self.board, self.site, self.schedule, self.identity = board, site, schedule, identity
+        self.every_s, self.clock = every_s, clock
+        self._told = asyncio.Event()
+        self._sentence = ""
+
+    async def watch(self) -> None:
+        """Look without end: now, after each change of the experiment, and every `every_s`."""
+        if self.schedule is None:
+            self.board.report("schedule-says", NO_SCHEDULE)
+            self.board.report("identity-stale", UNKNOWN, Alarm(Severity.INVALID, Status.UDF, NO_SCHEDULE))
+            return
+        last: Beamtime | None = None
+        while True:
+            self._told.clear()
+            last = await self._look(self.schedule, last)
+            try:
+                await asyncio.wait_for(self._told.wait(), self.every_s)
+            except TimeoutError:
+                last = None
+
+    def tell(self) -> None:
+        """Let it look at once: the current experiment has changed."""
+        self._told.set()
+
+    async def _look(self, schedule: Schedule, last: Beamtime | None) -> Beamtime | None:
+        moment = self.clock().astimezone(self.site.zone)
+        try:
+            verdict = await ask_in_thread("who is on beam", look, schedule, self.identity, moment, last)
+        except BeamtimeError as error:
+            self._show_unknown(error)
+            return None
+        self._say(verdict.sentence)
+        self._show_outcome(verdict.outcome, verdict.sentence)
+        self.board.report("schedule-says", verdict.sentence, verdict.alarm)
+        self.board.report("identity-stale", verdict.stale, verdict.alarm)
+        return verdict.found
+
+    def _show_outcome(self, outcome: Outcome, sentence: str) -> None:
+        # How bad it is, the record file says.
+        self.board.report("schedule-outcome", list(Outcome).index(outcome), Alarm(message=sentence))
+        answered = self.schedule.answered if isinstance(self.schedule, KeptSchedule) else None
+        if answered is not None:
+            self.board.report("schedule-age", max(0.0, (self.clock() - answered).total_seconds()))
+
+    def _show_unknown(self, error: BeamtimeError) -> None:
+        """What it said last stays to be read; that it is old, the alarm says."""
+        sentence = f"who is on beam is not known: {error.sentence}"
+        self._say(sentence)
+        outcome = outcome_of(error) if isinstance(error, ServiceError) else Outcome.UNKNOWN
+        self._show_outcome(outcome, str(error))
+        alarm = Alarm(Severity.INVALID, Status.COMM, sentence)
+        if (cell := self.board.report_cell("schedule-says")) is not None:
+            cell.show(cell.value, alarm)
+        self.board.report("identity-stale", UNKNOWN, alarm)
+
+    def _say(self, sentence: str) -> None:
+        if sentence != self._sentence:
+            self._sentence = sentence
+            log.info("schedule: %s", sentence)
+
+
+def _name(beamtime: Beamtime) -> str:
+    return f"{beamtime.id} (proposal {beamtime.proposal})" if beamtime.proposal else beamtime.id
+
+
+def _held(experiment: Experiment) -> str:
+    ident = experiment.key.partition(":")[2] or experiment.key
+    return f"{ident} ({experiment.name})"
+
+
+def _at(time: datetime, moment: datetime) -> str:
+    local = time.astimezone(moment.tzinfo)
+    return f"{local:%H:%M}" if local.date() == moment.date() else f"{local:%a %Y-%m-%d %H:%M}"
