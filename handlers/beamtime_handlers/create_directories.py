@@ -7,6 +7,9 @@ from beamtime_ioc.errors import BeamtimeError
 from beamtime_ioc.model import Experiment, Json
 from beamtime_ioc.ports import Hosts
 
+AT_ONCE = 32
+"""Places that are worked on at the same time: they wait for disks and hosts, not for this computer."""
+
 
 @action("create-directories", resource="places")
 def create_directories(run: Run, experiment: Experiment) -> list[Json]:
@@ -32,7 +35,7 @@ def create_directories(run: Run, experiment: Experiment) -> list[Json]:
             )
             for place in places
         ],
-        at_once=8,
+        at_once=AT_ONCE,
     )
     directories: list[Json] = [directory or None for directory in found]
     paths = ", ".join(f"{place.name}:{place.path_for(experiment)}" for place in places)

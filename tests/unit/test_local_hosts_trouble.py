@@ -9,8 +9,8 @@ from typing import Any, cast
 import pydantic
 import pytest
 
-from beamtime_handlers.clients.local_hosts import Settings
-from beamtime_ioc.errors import ConflictError, PlaceError
+from beamtime_handlers.clients.hosts.local import Settings
+from beamtime_ioc.errors import BeamtimeError, ConflictError, PlaceError
 from disk_house import EXPERIMENT, NAME, OTHER, bare, hosts_for, made, marker_of, place_at, refusal
 
 
@@ -267,6 +267,20 @@ def test_the_check_names_every_place(top: Path, tmp_path: Path) -> None:
     assert os.listdir(top) == []
 
 
+def test_one_place_is_checked_by_itself_and_its_trouble_has_its_state(top: Path, tmp_path: Path) -> None:
+    good, bad = place_at(top), place_at(tmp_path / "absent", name="ana1")
+    hosts = hosts_for(good, bad)
+
+    health = hosts.check_place(good)
+    with pytest.raises(PlaceError) as error:
+        hosts.check_place(bad)
+
+    assert health.ok
+    assert health.sentence.startswith("det1: ")
+    assert error.value.state == "NO_TOPDIR"
+    assert os.listdir(top) == []
+
+
 def test_the_check_finds_a_top_that_may_not_be_written(top: Path) -> None:
     top.chmod(0o555)
 
@@ -288,6 +302,13 @@ def test_no_descriptor_stays_open(top: Path) -> None:
             hosts.make_directory(place, OTHER)
 
     assert len(os.listdir("/proc/self/fd")) == len(before)
+
+
+def test_a_place_on_another_host_needs_the_backend_for_it(top: Path) -> None:
+    with pytest.raises(
+        BeamtimeError, match="place det1 is on host far, and `hosts` of the site file is local"
+    ):
+        hosts_for(place_at(top, host="far"))
 
 
 @pytest.mark.parametrize("settings", [{"warn_free_gb": -1}, {"refuse_free": 3}, {"backend": "ssh"}])

@@ -44,7 +44,7 @@ class Marker:
         return cls(
             experiment=experiment.key,
             name=experiment.name,
-            proposal=experiment.proposal,
+            proposal=one_line(experiment.proposal, 200),
             created_by=created_by,
             at=at.isoformat(timespec="seconds"),
         )

@@ -3,36 +3,34 @@
 import errno
 import grp
 import os
-import pwd
+import shutil
 import stat
+import subprocess
 from contextlib import ExitStack
 from pathlib import PurePosixPath
 from typing import Self
 
-from beamtime_handlers.clients.local_hosts import marker
+from beamtime_handlers.clients.hosts import marker
+from beamtime_handlers.clients.hosts.marker import Marker
+from beamtime_handlers.clients.hosts.reach import acl_holds, all_entries, cannot_own, mode_holds
+from beamtime_handlers.clients.hosts.trouble import (
+    acl_refused,
+    in_the_way,
+    no_acl_tools,
+    no_group,
+    no_top,
+    not_mounted,
+    os_trouble,
+    top_is_no_directory,
+    user_name,
+    vanished,
+)
 from beamtime_ioc.errors import PlaceError
-from beamtime_ioc.model import Place
+from beamtime_ioc.model import Place, one_line
 
 TO_ENTER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
-STATES = {
-    errno.EACCES: "DENIED",
-    errno.EPERM: "DENIED",
-    errno.EROFS: "DENIED",
-    errno.ENOSPC: "NO_SPACE",
-    errno.EDQUOT: "NO_SPACE",
-    errno.ENAMETOOLONG: "BAD_NAME",
-    errno.ENOTDIR: "NOT_A_DIRECTORY",
-    errno.ELOOP: "NOT_A_DIRECTORY",
-}
-
-
-def user_name(number: int | None = None) -> str:
-    """Name of a user, by default of this process."""
-    number = os.geteuid() if number is None else number
-    try:
-        return pwd.getpwuid(number).pw_name
-    except KeyError:
-        return str(number)
+TOOL_S = 10.0
+"""Longest wait for setfacl and getfacl."""
 
 
 def group_name(number: int) -> str:
@@ -42,21 +40,7 @@ def group_name(number: int) -> str:
         return str(number)
 
 
-def trouble(place: Place, path: PurePosixPath, error: OSError) -> PlaceError:
-    """What the operating system said, with the place, the path and what to do next."""
-    state = STATES.get(error.errno or 0, "UNREACHABLE")
-    reason = (error.strerror or type(error).__name__).lower()
-    advice = {
-        "DENIED": f"let user {user_name()} write there, then press again",
-        "NO_SPACE": "make space, then press again",
-        "BAD_NAME": f"make `path` of place {place.name} shorter in the site file, then press again",
-        "NOT_A_DIRECTORY": "look what it is and move it away, then press again",
-        "UNREACHABLE": "see whether the disk is there, then press again",
-    }[state]
-    return PlaceError(state, f"{place.name}: {path} cannot be used: {reason}", advice=advice)
-
-
-class Level:
+class DiskLevel:
     """One level of a place, from its top down to the experiment's directory."""
 
     def __init__(self, place: Place, path: PurePosixPath, fd: int, held: ExitStack) -> None:
@@ -75,21 +59,15 @@ class Level:
         try:
             level = cls(place, place.top, os.open(place.top, TO_ENTER), held)
         except FileNotFoundError as error:
-            raise PlaceError(
-                "NO_TOPDIR",
-                f"{place.name}: the top directory {place.top} does not exist",
-                advice=f"mount it, or mend `top` of place {place.name} in the site file; then press again",
-            ) from error
+            raise no_top(place) from error
         except NotADirectoryError as error:
-            raise PlaceError(
-                "NOT_A_DIRECTORY",
-                f"{place.name}: the top directory {place.top} is no directory",
-                advice=f"mend `top` of place {place.name} in the site file, then press again",
-            ) from error
+            raise top_is_no_directory(place) from error
         except OSError as error:
-            raise trouble(place, place.top, error) from error
+            raise os_trouble(place, place.top, error) from error
         level._refuse_unmounted()
         level.wanted_group()
+        if place.acl and not (shutil.which("setfacl") and shutil.which("getfacl")):
+            raise no_acl_tools(place)
         return level
 
     def _refuse_unmounted(self) -> None:
@@ -98,15 +76,11 @@ class Level:
         try:
             os.stat(self.place.marker, dir_fd=self.fd)
         except FileNotFoundError as error:
-            raise PlaceError(
-                "NOT_MOUNTED",
-                f"{self.place.name}: {self.path / self.place.marker} is missing, so the disk is not mounted",
-                advice="mount it, then press again",
-            ) from error
+            raise not_mounted(self.place) from error
         except OSError as error:
-            raise trouble(self.place, self.path / self.place.marker, error) from error
+            raise os_trouble(self.place, self.path / self.place.marker, error) from error
 
-    def below(self, name: str) -> "Level | None":
+    def below(self, name: str) -> "DiskLevel | None":
         """Open the next level; None if it is absent.
 
         Raises
@@ -121,20 +95,12 @@ class Level:
             return None
         except OSError as error:
             if error.errno in (errno.ENOTDIR, errno.ELOOP):
-                raise self._in_the_way(name) from error
-            raise trouble(self.place, path, error) from error
-        return Level(self.place, path, fd, self._held)
+                is_link = stat.S_ISLNK(os.stat(name, dir_fd=self.fd, follow_symlinks=False).st_mode)
+                raise in_the_way(self.place, path, "a symbolic link" if is_link else "a file") from error
+            raise os_trouble(self.place, path, error) from error
+        return DiskLevel(self.place, path, fd, self._held)
 
-    def _in_the_way(self, name: str) -> PlaceError:
-        is_link = stat.S_ISLNK(os.stat(name, dir_fd=self.fd, follow_symlinks=False).st_mode)
-        what = "a symbolic link" if is_link else "a file"
-        return PlaceError(
-            "NOT_A_DIRECTORY",
-            f"{self.place.name}: {self.path / name} is {what}, not a directory",
-            advice="look what it is and move it away, then press again",
-        )
-
-    def make(self, name: str) -> tuple["Level", bool]:
+    def make(self, name: str) -> tuple["DiskLevel", bool]:
         """Make the next level unless it is there; True if it was made."""
         path, made = self.path / name, True
         try:
@@ -143,17 +109,17 @@ class Level:
         except FileExistsError:
             made = False
         except OSError as error:
-            raise trouble(self.place, path, error) from error
+            raise os_trouble(self.place, path, error) from error
         level = self.below(name)
         if level is None:
-            raise PlaceError(
-                "UNREACHABLE",
-                f"{self.place.name}: {path} vanished while it was made",
-                advice="find out who removes it, then press again",
-            )
+            raise vanished(self.place, path)
         return level, made
 
     # -- what it is -------------------------------------------------------------------------
+
+    @property
+    def me(self) -> str:
+        return user_name()
 
     @property
     def mode(self) -> int:
@@ -182,7 +148,13 @@ class Level:
         try:
             return sorted(name for name in os.listdir(self.fd) if not marker.is_ours(name))
         except OSError as error:
-            raise trouble(self.place, self.path, error) from error
+            raise os_trouble(self.place, self.path, error) from error
+
+    def marker(self) -> Marker | None:
+        try:
+            return marker.read(self.fd)
+        except OSError as error:
+            raise os_trouble(self.place, self.path / marker.FILE_NAME, error) from error
 
     @property
     def left_unfinished(self) -> bool:
@@ -194,9 +166,11 @@ class Level:
 
     @property
     def is_owned_well(self) -> bool:
-        """Whether it has the mode of its place, and the group."""
+        """Whether it has the mode of its place, the group and the access list."""
         wanted = self.wanted_group()
-        return self.mode == self.place.mode and wanted in (None, os.fstat(self.fd).st_gid)
+        if not mode_holds(self.place, self.mode) or wanted not in (None, os.fstat(self.fd).st_gid):
+            return False
+        return not self.place.acl or acl_holds(self.place, self._acl())
 
     def wanted_group(self) -> int | None:
         """Number of the place's group; None where any will do."""
@@ -205,15 +179,10 @@ class Level:
         try:
             return grp.getgrnam(self.place.group).gr_gid
         except KeyError as error:
-            raise PlaceError(
-                "DENIED",
-                f"{self.place.name}: there is no group {self.place.group} on this computer",
-                advice=f"make the group, or mend `group` of place {self.place.name} in the site file; "
-                "then press again",
-            ) from error
+            raise no_group(self.place) from error
 
     def own(self) -> None:
-        """Give it the group and the mode of its place.
+        """Give it the group, the mode and the access list of its place.
 
         Raises
         ------
@@ -224,22 +193,41 @@ class Level:
         try:
             if wanted is not None and os.fstat(self.fd).st_gid != wanted:
                 os.fchown(self.fd, -1, wanted)
-            if self.mode != self.place.mode:
+            if not mode_holds(self.place, self.mode):
                 os.fchmod(self.fd, self.place.mode)
+            if self.place.acl and not acl_holds(self.place, self._acl()):
+                self._tool("setfacl", "-m", all_entries(self.place))
         except PermissionError as error:
-            raise self._cannot_own() from error
+            raise cannot_own(self) from error
         except OSError as error:
-            raise trouble(self.place, self.path, error) from error
+            raise os_trouble(self.place, self.path, error) from error
         if not self.is_owned_well:  # without membership in the group, Linux drops setgid and says nothing
-            raise self._cannot_own()
+            raise cannot_own(self)
 
-    def _cannot_own(self) -> PlaceError:
-        place, me = self.place, user_name()
-        group = place.group or self.group
-        found = f"{self.path} has mode {self.mode:o}, owner {self.owner} and group {self.group}"
-        return PlaceError(
-            "DENIED",
-            f"{place.name}: {found}; user {me} cannot give it mode {place.mode:o} and group {group}",
-            advice=f"make {me} a member of group {group}, or let {self.owner} run "
-            f"chgrp {group} and chmod {place.mode:o} on it; then press again",
-        )
+    def _acl(self) -> list[str]:
+        """The lines of getfacl, with names and with numbers."""
+        return [*self._tool("getfacl", "-cp"), *self._tool("getfacl", "-cpn")]
+
+    def _tool(self, program: str, *words: str) -> list[str]:
+        try:
+            done = subprocess.run(
+                [program, *words, "--", f"/proc/self/fd/{self.fd}"],
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                pass_fds=(self.fd,),
+                timeout=TOOL_S,
+                check=False,
+                env={**os.environ, "LC_ALL": "C"},
+            )
+        except FileNotFoundError as error:
+            raise no_acl_tools(self.place) from error
+        except subprocess.TimeoutExpired as error:
+            raise PlaceError(
+                "TIMEOUT",
+                f"{self.place.name}: {program} did not end within {TOOL_S:g} s on {self.path}",
+                advice="see whether its disk hangs, then press again",
+            ) from error
+        if done.returncode:
+            said = done.stderr.decode(errors="replace").strip().rpartition(": ")[2]
+            raise acl_refused(self.place, self.path, one_line(said, 200) or f"{program} failed")
+        return [line.strip() for line in done.stdout.decode(errors="replace").splitlines()]

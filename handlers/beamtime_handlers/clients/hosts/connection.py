@@ -1,0 +1,301 @@
+"""The ssh connection to one host: one is held open, and what is done goes over it."""
+
+import os
+import subprocess
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Generator, Iterable, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO, Self
+
+from beamtime_ioc.model import one_line
+
+Child = subprocess.Popen[bytes]
+
+END_S = 2.0
+"""How long the remote side has between SIGTERM and SIGKILL."""
+SLACK_S = 3.0
+SLOT_S = 60.0
+"""Longest wait for others that work on the same host."""
+TIMED_OUT = (124, 137)
+NO_PROGRAM = (126, 127)
+SSH_FAILED = 255
+
+
+class SshTroubleError(Exception):
+    """A host could not be asked.
+
+    Parameters
+    ----------
+    state
+        As that of a PlaceError.
+    reason
+        Continues `host ...`.
+    output
+        What it wrote before it was given up; what it does may go on.
+    """
+
+    def __init__(self, state: str, reason: str, advice: str, output: bytes = b"") -> None:
+        super().__init__(reason)
+        self.state, self.reason, self.advice, self.output = state, reason, advice, output
+
+    def again(self) -> Self:
+        """The same for another thread."""
+        return type(self)(self.state, self.reason, self.advice)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ssh:
+    """How ssh is called, for all hosts of a site.
+
+    Parameters
+    ----------
+    words
+        The program and its options, before host and user.
+    limit
+        What begins the command over there: it ends what hangs.
+    """
+
+    words: tuple[str, ...]
+    limit: tuple[str, ...]
+    connect_timeout_s: float
+    timeout_s: float
+    sessions: int
+
+    @property
+    def command(self) -> str:
+        """The whole remote command: words that every login shell reads alike."""
+        limit = (*self.limit, f"{self.timeout_s:g}") if self.limit else ()
+        return " ".join(("env", "LC_ALL=C", *limit, "sh", "-s"))
+
+    @property
+    def patience_s(self) -> float:
+        """How long this side waits for one command."""
+        return self.connect_timeout_s + self.timeout_s + END_S + SLACK_S
+
+
+@dataclass(frozen=True, kw_only=True)
+class Target:
+    """Whom to ask: out of the site file, never out of a PV."""
+
+    host: str
+    user: str = ""
+    port: int | None = None
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        port = ("-p", str(self.port)) if self.port else ()
+        user = ("-l", self.user) if self.user else ()
+        return (*port, *user, "--", self.host)
+
+    @property
+    def by_hand(self) -> str:
+        """What a person types to see the same."""
+        return " ".join(word for word in ("ssh", *self.words, "true") if word != "--")
+
+
+class Connection:
+    """Runs programs on one host, several at once, over one connection.
+
+    The connection is a child of ours that ends with us, whatever ends us: it reads a pipe that only we hold
+    open.
+    Where it cannot be had, each program makes a connection of its own.
+    """
+
+    def __init__(self, ssh: Ssh, target: Target, socket: Callable[[], Path]) -> None:
+        self.ssh, self.target, self._socket_path = ssh, target, socket
+        self._slots = threading.BoundedSemaphore(ssh.sessions)
+        self._lock = threading.Lock()
+        self._master: Child | None = None
+        self._failed: tuple[float, SshTroubleError] | None = None
+        self.stuck: dict[str, str] = {}
+        """Processes that could not be ended over there, by the top of the place where they hang."""
+
+    def run(self, program: str, is_whole: Callable[[bytes], bool]) -> bytes:
+        """Run a program for sh over there, and give what it wrote; it may be begun twice.
+
+        Parameters
+        ----------
+        is_whole
+            Whether an answer came to its end; else the reason is looked for.
+
+        Raises
+        ------
+        SshTroubleError
+        """
+        with self._slot():
+            master, code, output, said = self._run_once(program)
+            if code == SSH_FAILED and not is_whole(output):
+                self._drop(master)  # it may have died: a new one tells what the host says now
+                _, code, output, said = self._run_once(program)
+            if not is_whole(output):
+                raise self._trouble(code, said)
+            return output
+
+    def _run_once(self, program: str) -> tuple[Child, int, bytes, str]:
+        """The connection that was used, the exit code, and what came on stdout and stderr."""
+        master, socket = self._open()
+        with tempfile.TemporaryFile() as errors:
+            options = ("-o", "ControlMaster=no", "-o", f"ControlPath={quoted(socket)}")
+            child = self._start(options, self.ssh.command, errors, stdout=subprocess.PIPE)
+            try:
+                output, _ = child.communicate(program.encode(), timeout=self.ssh.patience_s)
+            except subprocess.TimeoutExpired as late:
+                child.kill()
+                self._drop(master)
+                with suppress(subprocess.TimeoutExpired):
+                    child.communicate(timeout=END_S)
+                raise self._timed_out(self.ssh.patience_s, late.output or b"") from None
+            return master, child.returncode, output, _said(errors)
+
+    def close(self) -> None:
+        with self._lock:
+            self._drop_locked()
+
+    # -- the one that is held open ----------------------------------------------------------
+
+    def _open(self) -> tuple[Child, Path]:
+        """The connection, and where it listens; it is made if it is not there.
+
+        Raises
+        ------
+        SshTroubleError
+            The host cannot be reached, or does not let us in; said to all who waited for it meanwhile.
+        """
+        asked, socket = time.monotonic(), self._socket_path()
+        with self._lock:
+            if self._master is not None and self._master.poll() is None and socket.exists():
+                return self._master, socket
+            if self._failed is not None and self._failed[0] >= asked:
+                raise self._failed[1].again()
+            self._drop_locked()
+            try:
+                self._master = self._connect(socket)
+            except SshTroubleError as error:
+                self._failed = time.monotonic(), error
+                raise
+            return self._master, socket
+
+    def _connect(self, socket: Path) -> Child:
+        with tempfile.TemporaryFile() as errors:
+            options = ("-o", "ControlMaster=yes", "-o", "ControlPersist=no")
+            listening = ("-o", f"ControlPath={quoted(socket)}")
+            master = self._start((*options, *listening), "cat", errors, stdout=subprocess.DEVNULL)
+            end = time.monotonic() + self.ssh.connect_timeout_s + SLACK_S
+            while not socket.exists():
+                with suppress(subprocess.TimeoutExpired):
+                    code = master.wait(0.01)
+                    _end(master)
+                    raise self._trouble(code, _said(errors))
+                if time.monotonic() > end:
+                    _end(master)
+                    raise self._timed_out(self.ssh.connect_timeout_s)
+            return master
+
+    def _drop(self, used: Child) -> None:
+        """Unless another thread has done so, and uses a new one."""
+        with self._lock:
+            if self._master is used:
+                self._drop_locked()
+
+    def _drop_locked(self) -> None:
+        master, self._master = self._master, None
+        if master is not None:
+            _end(master)
+            self._socket_path().unlink(missing_ok=True)
+
+    @contextmanager
+    def _slot(self) -> Generator[None]:
+        if not self._slots.acquire(timeout=SLOT_S):
+            raise SshTroubleError(
+                "TIMEOUT",
+                f"is still at work for others after {SLOT_S:g} s",
+                "see whether its disks hang, then press again",
+            )
+        try:
+            yield
+        finally:
+            self._slots.release()
+
+    def _start(self, options: Sequence[str], command: str, errors: BinaryIO, *, stdout: int) -> Child:
+        words = [*self.ssh.words, *options, *self.target.words, command]
+        try:
+            # A session of its own: Ctrl-C in our terminal ends us, and leaves what is at work to its end.
+            return subprocess.Popen(
+                words, stdin=subprocess.PIPE, stdout=stdout, stderr=errors, start_new_session=True
+            )
+        except OSError as error:
+            reason = (error.strerror or type(error).__name__).lower()
+            raise SshTroubleError(
+                "UNREACHABLE",
+                f"cannot be asked: {self.ssh.words[0]} does not run here: {reason}",
+                "install openssh-client on this computer, then press again",
+            ) from error
+
+    # -- why it failed ----------------------------------------------------------------------
+
+    def _timed_out(self, after_s: float, output: bytes = b"") -> SshTroubleError:
+        return SshTroubleError(
+            "TIMEOUT",
+            f"did not answer within {after_s:g} s",
+            f"see whether its disk hangs, and by hand: {self.target.by_hand}; then press again",
+            output,
+        )
+
+    def _trouble(self, code: int, said: str) -> SshTroubleError:
+        hand = f"try by hand: {self.target.by_hand}; then press again"
+        if code in TIMED_OUT:
+            return self._timed_out(self.ssh.timeout_s)
+        if code in NO_PROGRAM:
+            return SshTroubleError(
+                "UNREACHABLE",
+                f"has no {' or '.join(dict.fromkeys((*self.ssh.limit[:1], 'sh')))} that could be used",
+                "install coreutils there, or mend `limit` of hosts in the site file and start the IOC again; "
+                "then press again",
+            )
+        if code != SSH_FAILED:
+            why = _first(said.splitlines()) or "nothing was said"
+            return SshTroubleError("UNREACHABLE", f"broke off with code {code}: {why}", hand)
+        if "Permission denied" in said:
+            why = _first(line for line in said.splitlines() if "Permission denied" in line)
+            return SshTroubleError("DENIED", f"does not let us in: {why}", f"give it our key, and {hand}")
+        if "ost key verification failed" in said or "IDENTIFICATION HAS CHANGED" in said:
+            return SshTroubleError(
+                "UNREACHABLE",
+                "has not the host key that is known here: it is new, or it is not that host",
+                f"compare its key with its administrator, put it into known_hosts, and {hand}",
+            )
+        why = _first(said.splitlines()) or "the connection ended"
+        return SshTroubleError(
+            "UNREACHABLE", f"cannot be reached: {why}", f"see whether it is on, and {hand}"
+        )
+
+
+def _first(lines: Iterable[str]) -> str:
+    return next((one_line(line, 200) for line in lines if any(map(str.isalpha, line))), "")
+
+
+def _said(errors: BinaryIO) -> str:
+    errors.seek(0)
+    return errors.read(65_536).decode("utf-8", "replace")
+
+
+def _end(child: Child) -> None:
+    """By its process id; it has closed its connection, or is ended."""
+    if child.stdin is not None:
+        with suppress(OSError):
+            child.stdin.close()
+    child.terminate()
+    try:
+        child.wait(END_S)
+    except subprocess.TimeoutExpired:
+        child.kill()
+        child.wait()
+
+
+def quoted(path: Path | str) -> str:
+    """A path as an option of ssh takes it, where `%` begins a token."""
+    return '"' + os.fspath(path).replace("%", "%%") + '"'

@@ -1,0 +1,188 @@
+"""Directories of experiments: what stands, whose it is, and what is wrong, for every kind of place."""
+
+import socket
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import datetime
+from functools import partial
+
+from beamtime_handlers.clients.hosts.marker import FILE_NAME, Marker, UnreadableMarkerError
+from beamtime_handlers.clients.hosts.reach import Level, Reach, Wanted, wanted_at
+from beamtime_handlers.clients.hosts.trouble import user_name, where
+from beamtime_ioc.errors import BeamtimeError, ConflictError, NotVerifiedError, PlaceError
+from beamtime_ioc.model import Experiment, Json, Place, Site
+from beamtime_ioc.ports import Health
+
+MOST_AT_ONCE = 32
+
+
+@dataclass(frozen=True, kw_only=True)
+class Space:
+    """The least free space, in 10^9 bytes; 0: never looked at."""
+
+    warn_gb: float = 0
+    refuse_gb: float = 0
+
+
+class Directories:
+    """The port `Hosts` over one way to act on each place; deletes nothing."""
+
+    def __init__(self, site: Site, space: Space, reach: Callable[[Place], Reach]) -> None:
+        self.site, self.space, self._reach = site, space, reach
+
+    # -- port Hosts -------------------------------------------------------------------------
+
+    def find_directory(self, place: Place, experiment: Experiment) -> Json:
+        wanted = wanted_at(place, experiment)
+        with self._reach(place).look(place, [one.path for one in wanted]) as trails:
+            stand = True
+            for one, trail in zip(wanted, trails, strict=True):
+                if not trail.is_whole:
+                    self._refuse_to_go_on(trail.last)
+                    stand = False
+                elif one.is_marked:
+                    is_ours = self._whose(experiment, trail.last) is not None
+                    stand = stand and is_ours and trail.last.is_owned_well
+                else:
+                    stand = stand and not trail.last.left_unfinished
+            return self._described(wanted, trails[0].last) if stand else None
+
+    def make_directory(self, place: Place, experiment: Experiment) -> None:
+        by, at = f"{user_name()}@{socket.gethostname()}", datetime.now(self.site.zone)
+        whose = partial(self._whose, experiment)
+        for one in wanted_at(place, experiment):
+            marker = Marker.of(experiment, by, at) if one.is_marked else None
+            self._reach(place).make(place, one.path, marker, whose)
+
+    def check_directory(self, place: Place, experiment: Experiment) -> Json:
+        wanted = wanted_at(place, experiment)
+        with self._reach(place).look(place, [one.path for one in wanted]) as trails:
+            for one, trail in zip(wanted, trails, strict=True):
+                what = where(place, one.path)
+                if not trail.is_whole:
+                    raise NotVerifiedError(what, wanted="a directory", found="nothing")
+                if one.is_marked and self._whose(experiment, trail.last) is None:
+                    raise NotVerifiedError(what, wanted=f"{FILE_NAME} of {experiment.key}", found="none")
+                if (one.is_marked and not trail.last.is_owned_well) or trail.last.left_unfinished:
+                    raise _not_owned(what, trail.last)
+            return self._described(wanted, trails[0].last)
+
+    def check_place(self, place: Place) -> Health:
+        began = time.monotonic()
+        with self._reach(place).look(place, [place.top]) as (trail,):
+            top = trail.last
+            self._refuse_to_go_on(top)
+            known = "space unknown" if top.free_gb is None else f"{top.free_gb:.4g} GB are free"
+            sentence = self._warning(top) or f"{place.name}: {known} in {_shown(top)}"
+        return Health(ok=True, sentence=sentence, latency_s=time.monotonic() - began)
+
+    def check(self) -> Health:
+        began, ok, words = time.monotonic(), True, list[str]()
+        places = self.site.places
+        if places:  # one host that is away must not be waited for once for each other place
+            with ThreadPoolExecutor(min(len(places), MOST_AT_ONCE), thread_name_prefix="places") as pool:
+                asked = [pool.submit(self.check_place, place) for place in places]
+            for answer in asked:
+                try:
+                    words.append(answer.result().sentence)
+                except BeamtimeError as error:
+                    ok = False
+                    words.append(str(error))
+        sentence = ". ".join(words) or "the site file names no places"
+        return Health(ok=ok, sentence=sentence, latency_s=time.monotonic() - began)
+
+    # -- its parts --------------------------------------------------------------------------
+
+    def _whose(self, experiment: Experiment, level: Level) -> Marker | None:
+        """The marker, if it is that of the experiment; None in a directory that nobody has used yet."""
+        here = where(level.place, level.path)
+        try:
+            found = level.marker()
+        except UnreadableMarkerError as error:
+            raise ConflictError(
+                f"{here}/{FILE_NAME} does not say whose directory this is: {error}",
+                advice="look at it by hand: mend the file, or move the directory away; then press again",
+            ) from error
+        if found is None:
+            files = level.files()
+            if files:
+                raise ConflictError(
+                    f"{here} holds files ({', '.join(files[:3])}{', ...' if files[3:] else ''}) "
+                    f"but no {FILE_NAME}",
+                    advice="look whose they are and move the directory away, then press again",
+                )
+        elif found.experiment != experiment.key:
+            raise ConflictError(
+                f"{here} belongs to experiment {found.experiment} ({found.name or 'without a name'}, made "
+                f"{found.at or 'some time'} by {found.created_by or 'somebody'}), not to {experiment.key} "
+                f"({experiment.name})",
+                advice="choose the experiment it belongs to, or give each beamtime its own name, such as "
+                "with {beamtime} in `experiment.name` of the site file; then press again",
+            )
+        return found
+
+    def _refuse_to_go_on(self, level: Level) -> None:
+        """Raise PlaceError if nothing can be made in this level; reads only."""
+        place, least = level.place, self.space.refuse_gb
+        if not level.writable:
+            raise PlaceError(
+                "DENIED",
+                f"{place.name}: user {level.me} may not write in {_shown(level)}, or its disk is read-only",
+                advice="let this user write there, then press again",
+            )
+        if not least:
+            return
+        free_gb = level.free_gb
+        if free_gb is None:
+            raise PlaceError(
+                "NO_SPACE",
+                f"{place.name}: nobody can tell how much space {_shown(level)} has",
+                advice="see what `df -P .` says there, or leave out `refuse_free_gb`; then press again",
+            )
+        if free_gb < least:
+            raise PlaceError(
+                "NO_SPACE",
+                f"{place.name}: {_shown(level)} has {free_gb:.3g} GB free, less than the {least:g} GB "
+                "of `refuse_free_gb`",
+                advice="make space, then press again",
+            )
+
+    def _warning(self, level: Level) -> str:
+        least = self.space.warn_gb
+        if not least:
+            return ""
+        free_gb = level.free_gb
+        if free_gb is None:
+            return f"{level.place.name}: nobody can tell how much space {_shown(level)} has"
+        if free_gb >= least:
+            return ""
+        return f"{level.place.name}: only {free_gb:.3g} GB are free in {_shown(level)}"
+
+    def _described(self, wanted: Sequence[Wanted], level: Level) -> Json:
+        place = level.place
+        description: dict[str, Json] = {
+            "place": place.name,
+            "path": str(level.path),
+            "mode": f"{level.mode:o}",
+            "owner": level.owner,
+            "group": level.group,
+        }
+        if place.host:
+            description["host"] = place.host
+        if wanted[1:]:
+            description["besides"] = [str(one.path) for one in wanted[1:]]
+        warning = self._warning(level)
+        return {**description, "warning": warning} if warning else description
+
+
+def _shown(level: Level) -> str:
+    return f"{level.place.host}:{level.path}" if level.place.host else str(level.path)
+
+
+def _not_owned(what: str, level: Level) -> NotVerifiedError:
+    place = level.place
+    wanted = f"mode {place.mode:o}" + (f" and group {place.group}" if place.group else "")
+    wanted += f" and {', '.join(place.acl)}" if place.acl else ""
+    return NotVerifiedError(what, wanted=wanted, found=f"mode {level.mode:o} and group {level.group}")

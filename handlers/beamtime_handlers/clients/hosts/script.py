@@ -1,0 +1,336 @@
+"""What is done on another host: a program for its sh, and what its answer means.
+
+The program comes over stdin, so that no login shell reads it. Every word that is not ours stands in it as
+letters, digits and octal numbers: there is nothing in it that a shell could take for more than a word.
+"""
+
+import re
+import secrets
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from beamtime_handlers.clients.hosts.marker import LARGEST_BYTES, Marker
+from beamtime_handlers.clients.hosts.reach import all_entries
+from beamtime_ioc.model import Place, one_line
+
+PLAIN = frozenset(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_./:,")
+LEAST_FILES = 20
+"""So many names of files are asked for; a few of them may be ours."""
+
+# Works in the directory it has changed to, as openat(2) does: behind `cd -P`, PWD proves that no link
+# was followed.
+PROGRAM = r"""
+set -u
+umask 077
+say() { printf '%s %s\n' "$token" "$*"; }
+begin() {
+  echo
+  read -r pid name state parent its_processes rest </proc/$$/stat && say "processes $its_processes"
+  if [ -n "$stuck" ] && kill -s 0 -- "-$stuck"; then say stuck; say done; exit 0; fi
+  me=$(id)
+  say "me $me"
+  me=${me#uid=} me=${me%%[!0-9]*}
+} 2>/dev/null
+plain() {
+  case $1 in
+    *\\*) word=$(printf '%b.' "$1"); word=${word%.} ;;
+    *) word=$1 ;;
+  esac
+}
+fits() {
+  case $mode in $pattern) ;; *) return 1 ;; esac
+  [ -z "$group" ] || [ "$its_group" = "$group" ] || [ "$gid" = "$group" ]
+}
+status() {
+  its=$(stat -c '%a/%u/%g/%U/%G' . 2>&1) || { say "end trouble ${its##*: }"; return 1; }
+  may=0
+  [ -w . ] && [ -x . ] && may=1
+  say "$1 $its/$may"
+  mode=${its%%/*} rest=${its#*/}
+  uid=${rest%%/*} rest=${rest#*/}
+  gid=${rest%%/*} its_group=${rest##*/}
+}
+top() {
+  said=$(stat -L -c %F -- "$top" 2>&1) || { say "end top ${said##*: }"; return 1; }
+  [ -d "$top" ] || { say 'end top Not a directory'; return 1; }
+  { [ -r "$top" ] && [ -x "$top" ] && cd -P -- "$top"; } || { say 'end top Permission denied'; return 1; }
+  if [ -n "$mounted" ]; then
+    said=$(stat -L -c %F -- "./$mounted" 2>&1) || { say "end mounted ${said##*: }"; return 1; }
+  fi
+  if [ -n "$group" ]; then
+    case $group in -*) say 'end group'; return 1 ;; esac
+    if command -v getent >/dev/null 2>&1; then
+      getent group "$group" >/dev/null || { say 'end group'; return 1; }
+    fi
+  fi
+  if [ -n "$acl" ]; then
+    { command -v setfacl && command -v getfacl; } >/dev/null 2>&1 || { say 'end tools'; return 1; }
+  fi
+  path=$PWD
+  status level
+}
+enter() {
+  [ ! -L "./$word" ] || { say 'end link'; return 1; }
+  [ -e "./$word" ] || { say 'end absent'; return 1; }
+  [ -d "./$word" ] || { say 'end file'; return 1; }
+  { [ -r "./$word" ] && [ -x "./$word" ]; } || { say 'end trouble Permission denied'; return 1; }
+  cd -P -- "./$word" 2>/dev/null || { say 'end vanished'; return 1; }
+  path=${path%/}/$word
+  [ "$PWD" = "$path" ] || { say 'end link'; return 1; }
+  status level
+}
+space() {
+  [ -n "$ask_space" ] || return 0
+  if free=$(df -PB1 . 2>/dev/null); then say "free 1 $(printf '%s\n' "$free" | tail -n 1)"
+  elif free=$(df -Pk . 2>/dev/null); then say "free 1024 $(printf '%s\n' "$free" | tail -n 1)"
+  fi
+}
+content() {
+  ls -A 2>&1 | head -n "$files" | while IFS= read -r name; do say "file $name"; done
+  its_marker=./.experiment.json
+  if [ -L $its_marker ]; then say 'marker link'
+  elif [ ! -e $its_marker ]; then say 'marker none'
+  elif [ ! -f $its_marker ]; then say 'marker other'
+  elif [ ! -r $its_marker ]; then say 'marker denied'
+  else say "marker is $(dd if=$its_marker bs="$largest" count=1 2>/dev/null | od -An -v -tx1 | tr -d ' \n')"
+  fi
+  if [ -n "$acl" ]; then
+    { getfacl -cp .; getfacl -cpn .; } 2>/dev/null | while read -r entry; do say "acl $entry"; done
+  fi
+}
+look() {
+  say walk
+  top || return 0
+  for name do
+    plain "$name"
+    enter || { space; return 0; }
+  done
+  space
+  content
+  say 'end here'
+}
+own() {
+  if [ -n "$group" ] && [ "$its_group" != "$group" ] && [ "$gid" != "$group" ]; then
+    chgrp -- "$group" . 2>/dev/null
+  fi
+  chmod -- "$bits" . 2>/dev/null
+  if [ -n "$acl" ]; then
+    said=$(setfacl -m "$acl" -- . 2>&1) || { say "end acl ${said##*: }"; return 1; }
+  fi
+  status now || return 1
+  fits || { say 'end owned'; return 1; }
+}
+left_unfinished() {
+  [ "$uid" = "$me" ] && ! { fits && [ -z "$acl" ]; } && [ -z "$(ls -A 2>/dev/null | head -n 1)" ]
+}
+is_unmarked() { [ -z "$(ls -A 2>/dev/null | grep -v '^[.]experiment[.]json[.].*[.]part$' | head -n 1)" ]; }
+mark() {
+  its_marker=./.experiment.json
+  part=$its_marker.$token.part
+  if said=$( { { printf '%b' "$marker" | cat >"$part"; } && chmod 644 "$part"; } 2>&1) && publish; then
+    rm -f "$part"
+  else
+    rm -f "$part"
+    say "end trouble ${said##*: }"
+    return 1
+  fi
+}
+publish() {
+  ln "$part" $its_marker 2>/dev/null || [ -e $its_marker ] || [ -L $its_marker ] ||
+    said=$(mv "$part" $its_marker 2>&1)
+}
+make() {
+  how=$1
+  shift
+  say walk
+  top || return 0
+  while [ $# -gt 0 ]; do
+    plain "$1"
+    shift
+    made=
+    if said=$(mkdir -m 700 -- "./$word" 2>&1); then made=1
+    elif [ ! -e "./$word" ] && [ ! -L "./$word" ]; then say "end trouble ${said##*: }"; return 0
+    fi
+    enter || return 0
+    if [ $# -gt 0 ] || [ "$how" = bare ]; then
+      if [ -n "$made" ] || left_unfinished; then own || return 0; fi
+    elif [ "$how" = ours ]; then own || return 0
+    elif is_unmarked; then { own && mark; } || return 0
+    fi
+  done
+  content
+  say 'end here'
+}
+"""
+
+
+def encoded(text: str) -> str:
+    """A text as `printf %b` reads it; of letters, digits, `_./:,` and octal numbers alone."""
+    try:
+        data = text.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        data = text.encode("utf-8", "replace")
+    return "".join(chr(byte) if byte in PLAIN else f"\\0{byte:03o}" for byte in data)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """A program, and the word by which its answers are told from what else a login writes."""
+
+    token: str
+    text: str
+
+
+def look_job(place: Place, ways: Iterable[Sequence[str]], *, space: bool, stuck: str = "") -> Job:
+    """Look at some ways below the top.
+
+    Parameters
+    ----------
+    stuck
+        The processes of an earlier job there: nothing is touched while they live.
+    """
+    calls = (" ".join(("look", *map(_quoted, way))) for way in ways)
+    return _job(place, calls, space=space, stuck=stuck)
+
+
+def make_job(
+    place: Place, way: Sequence[str], how: str, marker: Marker | None = None, *, stuck: str = ""
+) -> Job:
+    """Make one directory.
+
+    Parameters
+    ----------
+    how
+        `bare`: it gets no marker. `new`: it gets one, unless it has one or holds files: that is not touched.
+        `ours`: it is known to be ours, and gets group and mode again.
+    """
+    call = " ".join(("make", how, *map(_quoted, way)))
+    return _job(place, [call], marker=marker.text if marker else "", stuck=stuck)
+
+
+def _quoted(text: str) -> str:
+    return f"'{encoded(text)}'"
+
+
+def _job(
+    place: Place, calls: Iterable[str], *, space: bool = False, marker: str = "", stuck: str = ""
+) -> Job:
+    token = secrets.token_hex(8)
+    digits = f"{place.mode:o}"
+    words = {
+        "top": str(place.top),
+        "mounted": place.marker,
+        "group": place.group,
+        "acl": all_entries(place) if place.acl else "",
+        # With an access list the digit of the group shows its mask.
+        "pattern": f"{digits[:-2]}?{digits[-1]}" if place.acl else digits,
+    }
+    lines = [f"plain {_quoted(text)}; {name}=$word" for name, text in words.items()]
+    lines += [
+        f"marker={_quoted(marker)}",
+        f"bits={place.mode:05o}",  # with five digits chmod takes setgid away too
+        f"files={LEAST_FILES} largest={LARGEST_BYTES + 1}",
+        f"ask_space={'1' if space else ''}",
+        f"stuck={stuck}",
+        "begin",
+    ]
+    # In one function: a program that was cut on its way does nothing at all.
+    body = "\n".join([*lines, *calls, "say done"])
+    return Job(
+        token=token, text=f"token={token}\n{PROGRAM}\nmain() {{\n{body}\n}}\nmain </dev/null\nexit 0\n"
+    )
+
+
+@dataclass(kw_only=True)
+class Walk:
+    """What was said of one way.
+
+    Parameters
+    ----------
+    levels
+        Mode, number of the owner, number of the group, owner, group, and whether we may write; the top first.
+    end
+        Why it ended, such as `here` or `absent`, and what was said of that.
+    """
+
+    levels: list[tuple[str, ...]] = field(default_factory=list[tuple[str, ...]])
+    end: str = ""
+    said: str = ""
+    files: list[str] = field(default_factory=list[str])
+    marker: str = ""
+    acl: list[str] = field(default_factory=list[str])
+    free_bytes: int | None = None
+
+
+@dataclass(kw_only=True)
+class Answer:
+    """What a job said.
+
+    Parameters
+    ----------
+    processes
+        Number of the group that all its processes are in.
+    is_stuck
+        Whether an earlier job still hangs there.
+    """
+
+    me: str = ""
+    processes: str = ""
+    is_stuck: bool = False
+    walks: list[Walk] = field(default_factory=list[Walk])
+    is_whole: bool = False
+
+
+def read_answer(token: str, output: bytes) -> Answer:
+    """Read what a job said, between whatever a login writes."""
+    answer = Answer()
+    for line in output.decode("utf-8", "replace").split("\n"):
+        mark, _, said = line.partition(" ")
+        if mark != token:
+            continue
+        word, _, rest = said.partition(" ")
+        if word == "me":
+            # As `id` says it: uid=1000(bm99) gid=...
+            found = re.match(r"uid=(\d+)(?:\(([^)]*)\))?", rest)
+            answer.me = one_line((found[2] or found[1]) if found else "?", 80)
+        elif word == "processes":
+            answer.processes = rest if re.fullmatch(r"[1-9]\d{1,9}", rest, re.ASCII) else ""
+        elif word == "stuck":
+            answer.is_stuck = True
+        elif word == "done":
+            answer.is_whole = True
+        elif word == "walk":
+            answer.walks.append(Walk())
+        elif answer.walks:
+            _note(answer.walks[-1], word, rest)
+    return answer
+
+
+def _note(walk: Walk, word: str, rest: str) -> None:
+    if word == "level":
+        walk.levels.append(_level(rest))
+    elif word == "now" and walk.levels:
+        walk.levels[-1] = _level(rest)
+    elif word == "end":
+        walk.end, _, walk.said = rest.partition(" ")
+    elif word == "file":
+        walk.files.append(rest)
+    elif word == "marker":
+        walk.marker = rest
+    elif word == "acl":
+        walk.acl.append(rest)
+    elif word == "free":
+        walk.free_bytes = _free_bytes(rest)
+
+
+def _level(text: str) -> tuple[str, ...]:
+    # Names of groups may hold blanks, and none a slash.
+    fields = tuple(one_line(field, 80) for field in text.split("/"))
+    well = len(fields) == 6 and re.fullmatch(r"[0-7]{1,5}", fields[0])
+    return fields if well else ("0", "", "", "?", "?", "0")
+
+
+def _free_bytes(text: str) -> int | None:
+    """The fourth column of `df -P`, the one before its percentage: names of file systems may hold blanks."""
+    found = re.fullmatch(r"(1|1024) .*\s\d+\s+-?\d+\s+(-?\d{1,20})\s+\d+%\s.*", text, re.ASCII)
+    return int(found[1]) * int(found[2]) if found else None
