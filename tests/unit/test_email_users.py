@@ -39,7 +39,15 @@ def test_everybody_gets_one_letter(tmp_path: Path, server: MailServer) -> None:
     count = email_users(run, EXPERIMENT)
 
     assert sorted(mail.to for mail in server.mails) == sorted([ZOE.email, REN.email])
-    assert count == {"mode": "live", "accepted": 2, "already": 0, "failed": 0, "unsure": 0, "left_out": 0}
+    assert count == {
+        "mode": "live",
+        "accepted": 2,
+        "already": 0,
+        "given_up": 0,
+        "failed": 0,
+        "unsure": 0,
+        "left_out": 0,
+    }
     assert lines(run) == [
         ("letters", "read"),
         (f"letter to {ZOE.email}", "made"),
@@ -142,6 +150,27 @@ def test_a_lost_answer_makes_the_run_unsure_and_names_the_one(tmp_path: Path, se
     assert len(server.mails) == 2
 
 
+def test_a_letter_that_was_given_up_is_neither_sent_nor_called_accepted(
+    tmp_path: Path, server: MailServer
+) -> None:
+    outbox = MemoryOutbox()
+    server.knobs.set_all({"mail.drop": "after-data", "mail.only": [ZOE.email]})
+    mail = live_mail(tmp_path, server.port, outbox)
+    email_users(run_with(mail), EXPERIMENT)
+    server.knobs.reset()
+    outbox.rows = {
+        key: replace(row, state="given up" if row.state == "unsure" else row.state)
+        for key, row in outbox.rows.items()
+    }
+
+    run = run_with(mail)
+    count = email_users(run, EXPERIMENT)
+
+    assert len(server.mails) == 2
+    assert (count["accepted"], count["given_up"], count["failed"], count["unsure"]) == (1, 1, 0, 0)
+    assert run.text == "1 letter accepted by the relay, 1 of them at an earlier press; 1 given up"
+
+
 def test_who_cannot_get_a_letter_is_a_held_line_with_the_reason(tmp_path: Path, server: MailServer) -> None:
     without = Person(first_name="Ana", last_name="García", email="none")
     run = run_with(live_mail(tmp_path, server.port, allow=["example.edu"]))
@@ -217,7 +246,15 @@ def test_mail_that_is_off_fails_unless_that_is_allowed(tmp_path: Path) -> None:
     count = email_users(run, EXPERIMENT, unless_off=True)
 
     assert "`mail.mode`" in error.value.advice
-    assert count == {"mode": "off", "accepted": 0, "already": 0, "failed": 0, "unsure": 0, "left_out": 0}
+    assert count == {
+        "mode": "off",
+        "accepted": 0,
+        "already": 0,
+        "given_up": 0,
+        "failed": 0,
+        "unsure": 0,
+        "left_out": 0,
+    }
     assert lines(run) == [("letters", "read"), ("letters", "held")]
 
 
@@ -225,6 +262,7 @@ def test_a_preview_says_who_would_get_one_and_mails_nobody(tmp_path: Path, serve
     outbox = MemoryOutbox()
     mail = live_mail(tmp_path, server.port, outbox)
     email_users(run_with(mail), people_of(ZOE))
+    at = next(iter(outbox.rows.values())).at.astimezone(SITE.zone)
     plan = run_with(mail).planning()
 
     email_users(plan, people_of(ZOE, REN, replace(LIV, email="")))
@@ -232,8 +270,8 @@ def test_a_preview_says_who_would_get_one_and_mails_nobody(tmp_path: Path, serve
     assert plan.lines == [
         "read: letters",
         "not done: letter to Liv Ørsted: has no e-mail address",
-        f"stands already: letter to {ZOE.email}",
-        f"would make: letter to {REN.email}",
+        f"stands already: letter to {ZOE.email}: accepted on {at:%Y-%m-%d %H:%M}",
+        f'would make: letter to {REN.email}: "Your beamtime at 99-BM-A,B: Foam under load"',
     ]
     assert len(server.mails) == len(outbox.rows) == 1
 

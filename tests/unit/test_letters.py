@@ -1,6 +1,7 @@
 """What users read, and what a letter looks like on the wire."""
 
 import re
+import sys
 from dataclasses import replace
 from datetime import datetime
 from email import policy
@@ -12,6 +13,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from beamtime_handlers.clients.smtp_mail import letters as letters_module
 from beamtime_handlers.clients.smtp_mail.message import message
 from beamtime_ioc.errors import SiteFileError
 from beamtime_ioc.model import Letter, Person
@@ -119,6 +121,22 @@ def test_a_title_of_300_letters_goes_out(tmp_path: Path) -> None:
     assert str(parsed(wire)["Subject"]) == letter.subject
 
 
+def test_it_lies_outside_the_package_beside_the_sources_or_where_it_is_installed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checkout, packages = tmp_path / "checkout", tmp_path / "site-packages"
+    (checkout / "letters").mkdir(parents=True)
+    inside = ("beamtime_handlers", "clients", "smtp_mail", "letters.py")
+
+    monkeypatch.setattr(letters_module, "__file__", str(checkout.joinpath("handlers", *inside)))
+    beside = letters_module.default_letter()
+    monkeypatch.setattr(letters_module, "__file__", str(packages.joinpath(*inside)))
+    installed = letters_module.default_letter()
+
+    assert beside == checkout / "letters" / "beamtime-begins"
+    assert installed == Path(sys.prefix, "share", "beamtime-ioc", "letters", "beamtime-begins")
+
+
 # -- a site's own letter --------------------------------------------------------------------------------
 
 
@@ -158,7 +176,8 @@ def test_a_letter_is_written_with_the_templates_as_they_are_now(tmp_path: Path) 
             "one\n{{ experiment.titel }}",
             r"begin\.v2\.txt:2: .*no attribute 'titel'; its fields are beamline, ",
         ),
-        ("{{ slides_link }}", r"begin\.v2\.txt:1: .*'slides_link' is undefined"),
+        ("{{ slide_link }}", r"begin\.v2\.txt:1: .*'slide_link' is undefined"),
+        ("{{ retention | needed('mail.retention') }}", r"begin\.v2\.txt:1: .*it needs mail\.retention"),
         ("one\ntwo\n{{ person.first_name", r"begin\.v2\.txt:3: not a template"),
         ("{{ ''.__class__.__mro__ }}", r"begin\.v2\.txt:1: .*unsafe"),
         ("{% include '/etc/passwd' %}", r"begin\.v2\.txt:1: .*passwd"),
@@ -174,7 +193,7 @@ def test_a_template_that_cannot_be_filled_is_named_with_its_line(
 
 
 def test_the_check_fills_the_templates_too(tmp_path: Path) -> None:
-    mail = mail_for(tmp_path, template=own_letter(tmp_path, text="{{ slides_link }}"))
+    mail = mail_for(tmp_path, template=own_letter(tmp_path, text="{{ slide_link }}"))
 
     health = mail.check()
 

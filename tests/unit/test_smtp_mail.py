@@ -2,6 +2,7 @@
 
 from collections.abc import Generator
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -88,9 +89,9 @@ def test_a_line_that_begins_with_a_dot_arrives_whole(tmp_path: Path, server: Mai
 
 def test_the_row_says_sending_before_the_relay_hears_anything(tmp_path: Path, server: MailServer) -> None:
     class Watched(MemoryOutbox):
-        def settle(self, key: str, state: str, answer: str) -> None:
+        def settle(self, key: str, state: str, answer: str, *, due: datetime | None = None) -> None:
             seen.append((self.rows[key].state, len(server.mails)))
-            super().settle(key, state, answer)
+            super().settle(key, state, answer, due=due)
 
         def claim(self, letter: object) -> None:
             seen.append(("claim", server.counts["connections"]))
@@ -197,10 +198,12 @@ def test_a_connection_lost_in_or_after_the_text_is_never_repeated(
     server.knobs.reset()
 
     assert f"ask {ZOE.email} whether it arrived" in error.value.advice
+    assert error.value.claim == letter.key
     assert states(outbox) == ["unsure"]
     for word in (mail.find, mail.sent, mail.send):
-        with pytest.raises(OutcomeUnknownError, match=ZOE.email):
+        with pytest.raises(OutcomeUnknownError, match=ZOE.email) as again:
             word(letter)
+        assert again.value.claim == letter.key
     assert len(server.mails) == arrived
 
 
@@ -227,7 +230,7 @@ def test_a_letter_that_a_dead_process_began_is_unsure(tmp_path: Path, outbox: Me
 
 def test_a_fault_of_the_state_database_leaves_the_letter_claimed(tmp_path: Path, server: MailServer) -> None:
     class Full(MemoryOutbox):
-        def settle(self, key: str, state: str, answer: str) -> None:
+        def settle(self, key: str, state: str, answer: str, *, due: datetime | None = None) -> None:
             raise OSError("disk full")
 
     outbox = Full()

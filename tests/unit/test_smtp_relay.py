@@ -187,7 +187,10 @@ def test_an_unknown_relay_is_named(tmp_path: Path) -> None:
     error, state = failure(tmp_path, 25, relay="no-such-host.invalid")
 
     assert isinstance(error, ServiceUnavailableError)
-    assert error.sentence == "mail relay no-such-host.invalid:25 is not known by that name"
+    assert error.sentence == (
+        "mail relay no-such-host.invalid:25 is not known by that name "
+        "(`mail.relay` in the site file, or the name server)"
+    )
     assert state == "deferred"
 
 

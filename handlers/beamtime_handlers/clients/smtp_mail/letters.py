@@ -1,8 +1,9 @@
 """The words of a letter: a site's templates, or ours, filled by Jinja2."""
 
 import hashlib
+import sys
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Self, TypeVar
@@ -14,7 +15,6 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 from beamtime_ioc.errors import SiteFileError
 from beamtime_ioc.model import Experiment, Person, Place, Site, one_line
 
-DEFAULT = Path(__file__).parents[2] / "templates" / "beamtime-begins"
 LONGEST_SUBJECT = 300
 T = TypeVar("T", Person, Experiment)
 
@@ -27,10 +27,21 @@ class LetterPlace:
     path: str
 
 
+def default_letter() -> Path:
+    """The letter that comes with the program: the checkout's, else the installed one."""
+    source_root = Path(__file__).resolve().parents[3]
+    beside = source_root.parent / "letters"
+    installed = Path(sys.prefix) / "share" / "beamtime-ioc" / "letters"
+    found = beside if source_root.name == "handlers" and beside.is_dir() else installed
+    return found / "beamtime-begins"
+
+
 def letter_fields(
-    experiment: Experiment, person: Person, places: Sequence[Place], site: Site, **texts: str
+    experiment: Experiment, places: Sequence[Place], site: Site, **texts: str
 ) -> dict[str, Any]:
-    """What a template may say; no text in it has a line break or a control character.
+    """What a template may say besides who reads it; no text in it has a line break or a control character.
+
+    It is the same for all letters, and made once.
 
     Parameters
     ----------
@@ -41,7 +52,6 @@ def letter_fields(
     shown = replace(_folded(experiment), people=people)
     return {
         "experiment": shown,
-        "person": _folded(person),
         "pi": shown.pi,
         "places": [LetterPlace(name=p.name, path=str(p.path_for(experiment))) for p in places],
         "beamline": site.beamline,
@@ -49,6 +59,11 @@ def letter_fields(
         "end": experiment.end.astimezone(site.zone),
         **texts,
     }
+
+
+def reader_fields(person: Person) -> dict[str, Any]:
+    """What a template may say of who reads it."""
+    return {"person": _folded(person)}
 
 
 def _folded(thing: T) -> T:
@@ -84,7 +99,8 @@ class LetterTemplate:
         SiteFileError
             A file is missing, or no template.
         """
-        subject, text, html = (_source(path or DEFAULT, ending) for ending in ("subject", "txt", "html"))
+        found = path or default_letter()
+        subject, text, html = (_source(found, ending) for ending in ("subject", "txt", "html"))
         for file, source in (subject, text):
             if source is None:
                 raise SiteFileError(file, 0, "the file of the letter is missing")
@@ -112,10 +128,16 @@ class LetterTemplate:
         )
 
 
-def render_line(setting: str, source: str, values: Mapping[str, Any]) -> str:
-    """Fill a template that is one value of the site file, such as `mail.data_link`."""
-    environment = _environment({setting: source})
-    return one_line(_filled(_compiled(environment, Path(setting)), values))
+def line_template(setting: str, source: str) -> Callable[[Mapping[str, Any]], str]:
+    """What fills a template that is one value of the site file, such as `mail.data_link`.
+
+    Raises
+    ------
+    SiteFileError
+        It is no template.
+    """
+    template = _compiled(_environment({setting: source}), Path(setting))
+    return lambda values: one_line(_filled(template, values))
 
 
 def _source(path: Path, ending: str) -> tuple[Path, str | None]:
@@ -140,7 +162,7 @@ def _environment(sources: Mapping[str, str]) -> jinja2.Environment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters["quoted"] = _quoted  # pyright: ignore[reportUnknownMemberType]
+    environment.filters |= {"quoted": _quoted, "needed": _needed}  # pyright: ignore[reportUnknownMemberType]
     return environment
 
 
@@ -151,6 +173,13 @@ def _is_html(name: str | None) -> bool:
 def _quoted(text: object) -> str:
     """For a part of a web address: also slashes are written as %2F."""
     return quote(str(text), safe="")
+
+
+def _needed(text: object, setting: str) -> object:
+    """The text itself; a letter that cannot do without it is not written."""
+    if not text:
+        raise ValueError(f"it needs {setting}, which is empty")
+    return text
 
 
 def _compiled(environment: jinja2.Environment, file: Path) -> jinja2.Template:

@@ -1,20 +1,21 @@
 """Letters to users: who gets which, and what has become of each."""
 
 import hashlib
-import os
 import time
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
-from email import message_from_bytes
-from email.utils import parseaddr, parsedate_to_datetime
+from email.utils import parseaddr
 from pathlib import Path
 
-from beamtime_handlers.clients.smtp_mail.letters import LetterTemplate, letter_fields, render_line
+from beamtime_handlers.clients.smtp_mail.dryrun import DryRuns
 from beamtime_handlers.clients.smtp_mail.message import message
 from beamtime_handlers.clients.smtp_mail.recipients import Address, choose
 from beamtime_handlers.clients.smtp_mail.relay import Relay
+from beamtime_handlers.clients.smtp_mail.samples import samples
 from beamtime_handlers.clients.smtp_mail.settings import Settings
+from beamtime_handlers.clients.smtp_mail.waiting import next_try, waiting
+from beamtime_handlers.clients.smtp_mail.writing import Writing
 from beamtime_ioc.errors import (
     BeamtimeError,
     DefinitelyRefusedError,
@@ -23,8 +24,8 @@ from beamtime_ioc.errors import (
     ServiceError,
     StateError,
 )
-from beamtime_ioc.model import Experiment, Json, Letter, Person, Place
-from beamtime_ioc.ports import Context, Health, Mailing
+from beamtime_ioc.model import Experiment, Json, Letter, Place
+from beamtime_ioc.ports import MAY_BE_SENT, Context, Health, Mailing, Waiting
 
 
 def build(settings: Settings, context: Context) -> "SmtpMail":
@@ -35,9 +36,8 @@ def build(settings: Settings, context: Context) -> "SmtpMail":
     SiteFileError
         The letter's templates are missing or no templates.
     """
-    template = settings.template and context.directory / settings.template
     if settings.mode != "off":
-        LetterTemplate.read(template)
+        Writing(settings, context)
     relay = Relay(
         host=settings.relay,
         port=settings.relay_port,
@@ -49,70 +49,85 @@ def build(settings: Settings, context: Context) -> "SmtpMail":
         timeout_s=settings.timeout_s,
         deadline_s=settings.deadline_s,
     )
-    return SmtpMail(settings, context, template, relay)
+    return SmtpMail(settings, context, relay)
 
 
 class SmtpMail:
     """Writes one letter to each person; the row in the outbox, or in dry runs the file, is its only claim."""
 
-    def __init__(self, settings: Settings, context: Context, template: Path | None, relay: Relay) -> None:
-        self.settings, self.relay, self._template = settings, relay, template
+    def __init__(self, settings: Settings, context: Context, relay: Relay) -> None:
+        self.settings, self.relay, self._context = settings, relay, context
         self._site, self._outbox = context.site, context.outbox
-        self.dry_run_directory = context.state / "dry-run"
+        self._contact = parseaddr(settings.contact)[1]
+        self._dry_runs = DryRuns(context.state / "dry-run", self.message)
+
+    @property
+    def dry_run_directory(self) -> Path:
+        return self._dry_runs.directory
 
     # -- port Mail --------------------------------------------------------------------------
 
-    def compose(self, experiment: Experiment, places: Sequence[Place], run_id: str) -> Mailing:
+    def compose(
+        self, experiment: Experiment, places: Sequence[Place], run_id: str, *, only: Sequence[str] = ()
+    ) -> Mailing:
         settings = self.settings
         if settings.mode == "off":
             return Mailing(letters=(), mode="off")
-        who = choose(experiment.people, settings.allow)
+        who = choose(experiment.people, settings.allow, only)
         if len(who.chosen) > settings.limit:
             raise BeamtimeError(
                 f"{len(who.chosen)} people would get a letter, and `mail.limit` is {settings.limit}",
                 advice="see whether the schedule is right; if it is, raise `mail.limit` in the site file",
             )
-        template = LetterTemplate.read(self._template)
-        letters = [self._letter(template, experiment, one, to, places) for one, to in who.chosen]
+        writing = Writing(settings, self._context)
+        letters = writing.letters(experiment, who.chosen, places)
         if settings.mode == "test":
             person = who.chosen[0][0] if who.chosen else experiment.pi
-            letter = self._letter(template, experiment, person, parseaddr(settings.contact)[1], places)
-            letters = [self._as_test(letter, run_id)]
-        return Mailing(letters=tuple(letters), left_out=who.left_out, mode=settings.mode)
+            tested = letters[:1] or writing.letters(experiment, [(person, self._contact)], places)
+            letters = [self.as_test(letter, run_id) for letter in tested]
+        return Mailing(
+            letters=tuple(replace(letter, run_id=run_id) for letter in letters),
+            left_out=who.left_out,
+            mode=settings.mode,
+            said=writing.said,
+            warnings=writing.warnings,
+        )
 
     def find(self, letter: Letter) -> Json:
         if self.settings.mode == "dry-run":
-            return self._written(letter)
+            return self._dry_runs.find(letter)
         row = self._outbox.find(letter.key)
-        if row is None or row.state in ("refused", "deferred"):
+        if row is None or row.state in MAY_BE_SENT:
             return None
-        if row.state == "accepted":
+        if row.state in ("accepted", "given up"):  # given up by a person, who has said so
             return {"to": row.to, "state": row.state, "answer": row.answer, "at": row.at.isoformat()}
         begun = f"the letter to {row.to} was begun at {row.at:%Y-%m-%d %H:%M %Z}, its end is not known"
-        advice = f"ask {row.to} whether it arrived; if not, write to them yourself: it is not sent again"
-        raise OutcomeUnknownError(row.answer or begun, advice=advice)
+        advice = f"ask {row.to} whether it arrived, then answer with Resolve: it is not sent again by itself"
+        raise OutcomeUnknownError(row.answer or begun, advice=advice, claim=letter.key)
 
     def send(self, letter: Letter) -> None:
-        content = self._message(letter, datetime.now(self._site.zone))
-        if self.settings.mode == "dry-run":
-            self._write(letter, content)
+        mode, to = self.settings.mode, Address.parse(letter.to)
+        content = self.message(letter, datetime.now(self._site.zone))
+        if mode == "dry-run":
+            self._dry_runs.write(letter, content)
             return
-        to = Address.parse(letter.to)
-        if self.settings.mode == "off" or to is None:
+        # A run goes on after a restart with the letters it has written, but as the site file says now.
+        if to is None or mode == "off" or (mode == "test" and letter.to != self._contact):
             raise BeamtimeError(
-                f"no letter can go to {letter.to} now", advice="see `mail.mode` in the site file"
+                f"no letter can go to {letter.to} now: `mail.mode` is {mode}",
+                advice="if users shall be mailed, write `mode: live` into the site file, then press again",
             )
         self._outbox.claim(letter)
         try:
             answer = self.relay.deliver(parseaddr(self.settings.sender)[1], to, content)
         except OutcomeUnknownError as error:
             self._outbox.settle(letter.key, "unsure", error.sentence)
-            raise
+            raise OutcomeUnknownError(error.sentence, advice=error.advice, claim=letter.key) from error
         except DefinitelyRefusedError as error:
             self._outbox.settle(letter.key, "refused", error.sentence)
             raise
         except ServiceError as error:  # it came to nothing before the text: it may be tried again
-            self._outbox.settle(letter.key, "deferred", error.sentence)
+            self._put_off(letter, error.sentence)
             raise
         try:
             self._outbox.settle(letter.key, "accepted", answer)
@@ -120,6 +135,7 @@ class SmtpMail:
             raise OutcomeUnknownError(
                 f"the relay took the letter to {letter.to}, but this is not written down: {error.sentence}",
                 advice="do not write to them again",
+                claim=letter.key,
             ) from error
 
     def sent(self, letter: Letter) -> Json:
@@ -130,12 +146,24 @@ class SmtpMail:
             raise NotVerifiedError(f"letter to {letter.to}", wanted="accepted", found=state)
         return found
 
+    def _put_off(self, letter: Letter, sentence: str) -> None:
+        row = self._outbox.find(letter.key)
+        tries = row.tries if row else 1
+        due = next_try(self.settings, tries, datetime.now(self._site.zone))
+        if due is None:
+            sentence = f"{tries} tries came to nothing, the last: {sentence}"
+        self._outbox.settle(letter.key, "undelivered" if due is None else "deferred", sentence, due=due)
+
+    def waiting(self, *, at_once: bool = False) -> Waiting:
+        now = datetime.now(self._site.zone)
+        return waiting(self.settings, self._contact, self._outbox.waiting(), now, at_once=at_once)
+
     def check(self) -> Health:
         began, mode = time.monotonic(), self.settings.mode
         if mode == "off":
             return Health(ok=True, sentence="mail is off")
         try:
-            self._try_templates()
+            self.try_templates()
             if mode == "dry-run":
                 sentence = f"dry run: letters are written to {self.dry_run_directory}, nobody is mailed"
                 return Health(ok=True, sentence=sentence, latency_s=time.monotonic() - began)
@@ -149,93 +177,36 @@ class SmtpMail:
 
     # -- the letters ------------------------------------------------------------------------
 
-    def _letter(
-        self,
-        template: LetterTemplate,
-        experiment: Experiment,
-        person: Person,
-        to: str,
-        places: Sequence[Place],
-    ) -> Letter:
-        settings = self.settings
-        values = letter_fields(
-            experiment,
-            person,
-            places,
-            self._site,
-            sender=parseaddr(settings.sender)[1],
-            contact=parseaddr(settings.contact)[1],
-            retention=settings.retention,
-        )
-        values["data_link"] = render_line("mail.data_link", settings.data_link, values)
-        words = template.render(values)
-        letter = Letter(
-            key=_digest(experiment.key, template.version, to.lower()),
-            to=to,
-            name=person.full_name,
-            subject=words.subject,
-            text=words.text,
-            html=words.html,
-        )
-        return replace(letter, message_id=self._message_id(letter.key))
-
-    def _as_test(self, letter: Letter, run_id: str) -> Letter:
-        key = _digest("test", run_id, letter.key)
-        name = parseaddr(self.settings.contact)[0] or "test"
-        subject = f"[TEST] {letter.subject}"
-        return replace(letter, key=key, name=name, subject=subject, message_id=self._message_id(key))
-
-    def _message_id(self, key: str) -> str:
-        return f"<{key}@{self.settings.message_domain}>"
-
-    def _message(self, letter: Letter, at: datetime) -> bytes:
+    def message(self, letter: Letter, at: datetime) -> bytes:
+        """A letter as it goes over the wire."""
         sender = self.settings.sender or "mail.sender is not set <nobody@localhost.invalid>"
         return message(letter, sender=sender, contact=self.settings.contact, at=at)
 
-    def _try_templates(self) -> None:
-        """Fill the templates once, for an invented person."""
-        now = datetime.now(self._site.zone)
-        person = Person(first_name="Zoë", last_name="<O'Brien>", email="zoe@example.org", is_pi=True)
-        experiment = Experiment(key="check:1", name="check", start=now, end=now, people=(person,))
-        self._letter(LetterTemplate.read(self._template), experiment, person, person.email, self._site.places)
+    def try_templates(self) -> list[tuple[str, Letter]]:
+        """Fill the templates for each invented experiment: what it is about, and the letter.
 
-    # -- dry runs ---------------------------------------------------------------------------
+        Raises
+        ------
+        SiteFileError
+            One cannot be filled; names the file and the line.
+        """
+        writing, at = Writing(self.settings, self._context), datetime.now(self._site.zone)
+        found: list[tuple[str, Letter]] = []
+        for about, experiment in samples(self._site, at):
+            person = experiment.people[0]
+            (letter,) = writing.letters(experiment, [(person, person.email)], self._site.places)
+            self.message(letter, at)
+            found.append((about, letter))
+        return found
 
-    def _file(self, letter: Letter) -> Path:
-        return self.dry_run_directory / f"{letter.message_id.strip('<>')}.eml"
-
-    def _written(self, letter: Letter) -> Json:
-        """The file of a letter, if it says what the letter says now."""
-        file = self._file(letter)
-        try:
-            content = file.read_bytes()
-        except FileNotFoundError:
-            return None
-        except OSError as error:
-            raise _no_dry_run(file, error) from error
-        date = message_from_bytes(content)["Date"]
-        if date is None or content != self._message(letter, parsedate_to_datetime(date)):
-            return None
-        return {"to": letter.to, "state": "written", "file": str(file)}
-
-    def _write(self, letter: Letter, content: bytes) -> None:
-        file = self._file(letter)
-        part = file.with_name(f"{file.name}.part")
-        try:
-            self.dry_run_directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-            with open(
-                os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600), "wb"
-            ) as half:
-                half.write(content)
-            part.replace(file)
-        except OSError as error:
-            raise _no_dry_run(file, error) from error
-
-
-def _no_dry_run(file: Path, error: OSError) -> BeamtimeError:
-    reason = error.strerror or type(error).__name__
-    return BeamtimeError(f"{file} cannot be used: {reason.lower()}", advice="mend that, then press again")
-
-
-def _digest(*parts: str) -> str:
-    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32]
+    def as_test(self, letter: Letter, run_id: str) -> Letter:
+        """The letter as the contact gets it, another one in each run: it counts for nobody."""
+        key = hashlib.sha256("\0".join(("test", run_id, letter.key)).encode()).hexdigest()[:32]
+        return replace(
+            letter,
+            key=key,
+            to=self._contact,
+            name=parseaddr(self.settings.contact)[0] or "test",
+            subject=f"[TEST] {letter.subject}",
+            message_id=f"<{key}@{self.settings.message_domain}>",
+        )

@@ -1,10 +1,11 @@
 """Who of an experiment can get a letter, and why somebody cannot."""
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from beamtime_ioc.model import Person
+from beamtime_ioc.errors import BeamtimeError
+from beamtime_ioc.model import Person, one_line
 
 # What may stand in an address without quotes; quoted local parts are not used by people.
 LOCAL = re.compile(r"[^\s\x00-\x1f\x7f@<>()\[\],;:\\\"]{1,64}")
@@ -53,19 +54,34 @@ class Recipients:
     """Each with the reason."""
 
 
-def choose(people: Iterable[Person], allow: Sequence[str]) -> Recipients:
+def choose(people: Sequence[Person], allow: Sequence[str], only: Sequence[str] = ()) -> Recipients:
     """Everybody with a usable address, each address once in any case of letters.
 
     Parameters
     ----------
     allow
         Domains, in small letters, with those below them; empty allows all.
+    only
+        Addresses, in any case of letters, of those who are asked for; empty asks for all.
+
+    Raises
+    ------
+    BeamtimeError
+        Nobody has an address that is asked for.
     """
+    wanted = {address.strip().lower() for address in only}
+    for address in sorted(wanted - {person.email.strip().lower() for person in people}):
+        raise BeamtimeError(
+            f"nobody has the address {one_line(address, 100)!r}",
+            advice="see the table Users for the addresses; nobody was mailed",
+        )
     chosen: dict[str, tuple[Person, str]] = {}
     left_out: list[tuple[Person, str]] = []
     for person in people:
         text = person.email.strip()
-        reason = _reason_against(text, allow)
+        reason = reason_against(text, allow)
+        if wanted and text.lower() not in wanted:
+            reason = "was not asked for"
         first = chosen.get(text.lower())
         if reason:
             left_out.append((person, reason))
@@ -76,7 +92,8 @@ def choose(people: Iterable[Person], allow: Sequence[str]) -> Recipients:
     return Recipients(chosen=tuple(chosen.values()), left_out=tuple(left_out))
 
 
-def _reason_against(text: str, allow: Sequence[str]) -> str:
+def reason_against(text: str, allow: Sequence[str]) -> str:
+    """Why this address gets no letter; empty if it may get one."""
     if text.lower() in NO_ADDRESS:
         return "has no e-mail address"
     address = Address.parse(text) if text.isprintable() else None

@@ -204,7 +204,8 @@ class Relay:
     def _unknown(self, to: Address, reason: str) -> OutcomeUnknownError:
         return OutcomeUnknownError(
             f"whether the letter to {to.text} went out is not known: {self} {reason}",
-            advice=f"ask {to.text} whether it arrived; if not, write to them yourself: it is not sent again",
+            advice=f"ask {to.text} whether it arrived, then answer with Resolve: "
+            "it is not sent again by itself",
         )
 
     def _in_words(self, error: OSError, smtp: Talk) -> BeamtimeError:
@@ -250,7 +251,7 @@ class Relay:
             case ConnectionRefusedError():
                 return "refuses the connection"
             case socket.gaierror():
-                return "is not known by that name"
+                return "is not known by that name (`mail.relay` in the site file, or the name server)"
             case ssl.SSLError():
                 return f"does not speak TLS with us: {cause.reason or 'it hung up'}"
             case None | smtplib.SMTPServerDisconnected() | ConnectionError():

@@ -66,6 +66,24 @@ class Settings(pydantic.BaseModel):
         description="Address where users find their data, as a template: "
         "`https://data.example.org/{{ experiment.name | quoted }}`.",
     )
+    slides_link: str = Field(
+        default="", description="Address of the beamtime's slides, as a template like that of `data_link`."
+    )
+    slides_history: Path | None = Field(
+        default=None,
+        description="File in which TomoLog keeps the addresses of slides, `.tomolog` in its home; read if "
+        "`slides_link` is empty.",
+    )
+    retry_min: float = Field(
+        default=5,
+        gt=0,
+        le=1440,
+        description="When a letter that was put off may be tried again by deliver-outbox, in min; twice as "
+        "long after each try, up to 4 h.",
+    )
+    tries: int = Field(
+        default=12, ge=1, le=100, description="After so many tries a letter that is put off is undelivered."
+    )
     retention: str = Field(default="", description="One sentence on how long data are kept.")
 
     @pydantic.field_validator("mode", mode="before")
