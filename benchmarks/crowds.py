@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -77,10 +78,8 @@ def ten_hertz(crowds: Sequence[Crowd], seconds: float) -> dict[str, Any]:
 
 def cpu_seconds(pid: int) -> float:
     """Time on a processor of all threads that live now, in s."""
-    return (
-        sum(
-            int(task.joinpath("schedstat").read_text().split()[0])
-            for task in Path(f"/proc/{pid}/task").iterdir()
-        )
-        / 1e9
-    )
+    spent_ns = 0
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        with suppress(FileNotFoundError, ProcessLookupError):  # it has ended since it was listed
+            spent_ns += int(task.joinpath("schedstat").read_text().split()[0])
+    return spent_ns / 1e9

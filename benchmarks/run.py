@@ -15,10 +15,14 @@ from pathlib import Path
 
 from effort import FULL, QUICK, Effort
 from pressing import presses
+from remembering import remembers, remembers_there
+from resuming import resumes
 from servers import House
+from standing import crowd
 from starting import starts
 from table import Group, markdown, write_json
 from wire import loop, monitors, trips
+from working import works
 
 GROUPS: dict[str, Callable[[House, Effort], Group]] = {
     "start": starts,
@@ -28,6 +32,11 @@ GROUPS: dict[str, Callable[[House, Effort], Group]] = {
     "pva-monitors": partial(monitors, "PVA"),
     "press": presses,
     "loop": loop,
+    "crowd": crowd,
+    "engine": works,
+    "resume": resumes,
+    "history": remembers,
+    "history-postgresql": remembers_there,
 }
 PACKAGES = ("caproto", "p4p", "pyepics", "epicscorelibs", "dbos")
 

@@ -69,15 +69,14 @@ class Server:
     def __enter__(self) -> Self:
         """Start it and see it ready."""
         began = time.perf_counter()
-        path = self.directory / f"{self.label}.log"
-        with path.open("ab") as log:
+        with self.log.open("ab") as log:
             self._child = subprocess.Popen(
                 self.command,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE if self.label != "C" else subprocess.DEVNULL,
                 stderr=log,
                 cwd=self.directory,
-                env={**os.environ, **self._epics(), **self.environment},
+                env=self.variables,
             )
         try:
             wait_for_answer(self.ca, NUMBER, lambda: self._child.poll() is None, START_S)
@@ -90,7 +89,7 @@ class Server:
                     raise TimeoutError("it ended before it was ready")
         except TimeoutError as error:
             self._stop()
-            last = path.read_text(encoding="utf-8", errors="replace")[-2000:]
+            last = self.log.read_text(encoding="utf-8", errors="replace")[-2000:]
             raise RuntimeError(f"{self.label} did not start ({error}); its log ends:\n{last}") from error
         except BaseException:
             self._stop()
@@ -103,8 +102,16 @@ class Server:
     ) -> None:
         self._stop()
 
-    def _epics(self) -> dict[str, str]:
+    @property
+    def log(self) -> Path:
+        """What it says on stderr."""
+        return self.directory / f"{self.label}.log"
+
+    @property
+    def variables(self) -> dict[str, str]:
+        """Its whole environment."""
         return {
+            **os.environ,
             "EPICS_CA_SERVER_PORT": str(self.ca),
             "EPICS_CAS_SERVER_PORT": str(self.ca),
             "EPICS_CAS_INTF_ADDR_LIST": "127.0.0.1",
@@ -117,6 +124,7 @@ class Server:
             "EPICS_PVAS_BEACON_ADDR_LIST": "127.0.0.1",
             # Its warnings about load cost it time that a beamline would not spend.
             "CAPROTO_SERVER_HIGH_LOAD_WARN_LATENCY_SEC": "0",
+            **self.environment,
         }
 
     def _stop(self) -> None:
@@ -149,6 +157,8 @@ class Server:
             "ca": self.ca,
             "pva": self.pva,
             "pva_search": self.pva_search,
+            # Of a server that measures it, see watched.py.
+            "lateness": str(self.directory / f"{self.label}.late"),
         }
 
 
@@ -203,23 +213,28 @@ class House:
         ports = yaml.safe_load((self.directory / "sim.yaml").read_text(encoding="utf-8"))["ports"]
         return f"http://127.0.0.1:{ports['control']}/requests"
 
-    def ours(self, state: str = "state", label: str = "ours") -> Server:
+    def ours(self, state: str = "state", label: str = "ours", records: Sequence[Path] = ()) -> Server:
         """`beamtime serve` on the box's site file, with the bench's records and a state directory."""
+        return self.server(label, "-m", "beamtime_ioc", "serve", str(self.site(state, records)))
+
+    def site(self, state: str, records: Sequence[Path] = ()) -> Path:
+        """The box's site file with the bench's records and more of them, and a state directory."""
         site = yaml.safe_load((self.directory / "site.yaml").read_text(encoding="utf-8"))
-        site |= {"state": f"{state}/", "records": [str(HERE / "records.db")]}
+        site |= {"state": f"{state}/", "records": [str(HERE / "records.db"), *map(str, records)]}
         path = self.directory / f"site-{state}.yaml"
         path.write_text(yaml.safe_dump(site, allow_unicode=True), encoding="utf-8")
-        return self._server(label, "-m", "beamtime_ioc", "serve", str(path))
+        return path
 
     def bare(self) -> Server:
         """caproto and p4p without any of our code."""
-        return self._server("bare", str(HERE / "bare_server.py"), "records.json")
+        return self.server("bare", str(HERE / "bare_server.py"), "records.json")
 
     def c(self) -> Server:
         """EPICS base."""
-        return self._server("C", "-m", "epicscorelibs.ioc", "-m", "P=99bm:,R=Beamtime:", "-d", "flat.db")
+        return self.server("C", "-m", "epicscorelibs.ioc", "-m", "P=99bm:,R=Beamtime:", "-d", "flat.db")
 
-    def _server(self, label: str, *words: str) -> Server:
+    def server(self, label: str, *words: str) -> Server:
+        """Python with these words."""
         return Server(label=label, command=[sys.executable, *words], directory=self.directory)
 
 

@@ -1,4 +1,4 @@
-"""The facility in a box: a schedule, a mail relay and data places, with knobs that make them fail.
+"""The facility in a box: a schedule, mail, errands and data places, with knobs that make them fail.
 
 It imports nothing of the IOC nor of its handlers and keeps its own wire formats on purpose: a shared
 format would share a misreading.

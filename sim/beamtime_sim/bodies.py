@@ -5,6 +5,7 @@ import json
 from datetime import datetime, timedelta
 from typing import Any, cast
 
+from beamtime_sim.guests import take_place
 from beamtime_sim.wire import Json
 
 RAW = ("html", "garbage", "truncated", "empty", "no-bytes", "wrong-shape")
@@ -38,26 +39,38 @@ def raw_body(kind: str, reply: Json) -> tuple[bytes, str]:
     return bodies[kind]
 
 
-def edited_reply(kind: str, reply: Json, now: datetime, pi_last_name: str | None) -> Json:
+def edited_reply(
+    kind: str, reply: Json, now: datetime, pi_last_name: str | None = None, on_beam: int | None = None
+) -> Json:
     """Return a copy of a good reply whose activities are changed as ``kind`` says.
 
-    Replies without activities (runs, authorised beamlines) and a single activity come back as they are.
+    ``on_beam`` is the number of the guest experiment that has the place of the active one. Replies without
+    activities (runs, authorised beamlines) and a single activity come back as they are.
     """
     if not isinstance(reply, list):
         return cast("object", reply)
     items = copy.deepcopy(cast("list[Any]", reply))
     if any("activityId" in item for item in items):
-        return _edited(kind, items, now, pi_last_name)
+        return _edited(kind, items, now, pi_last_name, on_beam)
     if any("activities" in item for item in items):
         return [
-            {**item, "activities": _edited(kind, item["activities"], now, pi_last_name)} for item in items
+            {**item, "activities": _edited(kind, item["activities"], now, pi_last_name, on_beam)}
+            for item in items
         ]
     return items
 
 
 def _edited(
-    kind: str, activities: list[dict[str, Any]], now: datetime, pi_last_name: str | None
+    kind: str,
+    activities: list[dict[str, Any]],
+    now: datetime,
+    pi_last_name: str | None,
+    on_beam: int | None,
 ) -> list[dict[str, Any]]:
+    if on_beam is not None:
+        for activity in activities:
+            if _touches(activity, now, now):
+                take_place(activity, on_beam)
     changed = _chosen(kind, activities, now)
     for person in _people(changed):
         if pi_last_name is not None and person["piFlag"] == "Y":

@@ -16,6 +16,7 @@ from pathlib import Path
 from string import Template
 
 from beamtime_sim.control import ControlServer
+from beamtime_sim.errands_server import ErrandsServer
 from beamtime_sim.errors import BoxError, PortTakenError
 from beamtime_sim.knobs import Knobs
 from beamtime_sim.mail_server import MailServer
@@ -34,7 +35,8 @@ class Box:
     """A facility in one directory.
 
     ``site.yaml`` and ``access.acf`` are written if absent and never touched again; ``sim.yaml`` keeps ports
-    and anchor, ``credentials.txt`` the schedule's password, ``mail/`` the mails, ``data/`` the places.
+    and anchor, ``credentials.txt`` the schedule's password, ``data/`` the places. What reached the services
+    is in ``schedule/``, ``mail/`` and ``errands/``: a ``log.jsonl`` each.
 
     Parameters
     ----------
@@ -85,15 +87,18 @@ class Box:
             )
         schedule = ScheduleServer(shown, credentials=credentials, port=ports["schedule"], knobs=knobs)
         mail = MailServer(self.directory / "mail", port=ports["mail"], knobs=knobs)
-        control = ControlServer(knobs, schedule, mail, port=ports["control"])
-        for name, server in (("schedule", schedule), ("mail", mail), ("control", control)):
+        errands = ErrandsServer(self.directory / "errands", port=ports["errands"], knobs=knobs)
+        control = ControlServer(knobs, schedule, mail, errands, port=ports["control"])
+        servers = {"schedule": schedule, "mail": mail, "errands": errands, "control": control}
+        for name, server in servers.items():
             self._listen(name, server.start)
             undo.callback(server.stop)
 
         settings.write(self.directory / "sim.yaml")
         self._write_if_absent("access.acf", _shipped("access.acf"))
         self._write_if_absent("site.yaml", Template(_shipped("site.template.yaml")).substitute(ports))
-        _check(schedule, mail, control)
+        _check(schedule, mail, errands, control)
+        schedule.log_to(self.directory / "schedule")
 
     def _settings(self) -> Settings:
         path = self.directory / "sim.yaml"
@@ -155,7 +160,9 @@ def _credentials(path: Path) -> tuple[str, str]:
     return user, password
 
 
-def _check(schedule: ScheduleServer, mail: MailServer, control: ControlServer) -> None:
+def _check(
+    schedule: ScheduleServer, mail: MailServer, errands: ErrandsServer, control: ControlServer
+) -> None:
     """Ask every server once, then forget that anybody asked."""
     token = b64encode(":".join(schedule.credentials or ()).encode()).decode()
     with closing(HTTPConnection(HOST, schedule.port, timeout=5)) as connection:
@@ -167,6 +174,9 @@ def _check(schedule: ScheduleServer, mail: MailServer, control: ControlServer) -
         raise BoxError(f"the box's own schedule answered {status}")
     with smtplib.SMTP(HOST, mail.port, timeout=5) as talk:
         talk.noop()
+    with closing(HTTPConnection(HOST, errands.port, timeout=5)) as connection:
+        connection.request("GET", "/")
+        connection.getresponse().read()
     ask(control.port, "GET", "/")
     schedule.forget_requests()
     mail.forget_counts()

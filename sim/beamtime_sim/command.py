@@ -15,7 +15,7 @@ import typer
 from beamtime_sim.errors import BoxError, NobodyAnswersError, SimError
 
 app = typer.Typer(
-    help="The facility in a box: a schedule, a mail relay and data places, with knobs that make them fail.",
+    help="The facility in a box: a schedule, mail, errands and data places, with knobs that make them fail.",
     add_completion=False,
     pretty_exceptions_enable=False,
 )
@@ -74,7 +74,10 @@ def show(context: typer.Context, directory: Directory = None) -> None:
     counts = ", ".join(f"{count} {word}" for word, count in state["mail_counts"].items())
     console = Console()
     console.print(knobs)
-    console.print(f"\nschedule: {state['requests']} requests   mail: {counts}", highlight=False)
+    errands = ", ".join(f"{count} {word}" for word, count in state["errands"].items())
+    console.print(
+        f"\nschedule: {state['requests']} requests   mail: {counts}   errands: {errands}", highlight=False
+    )
     for mail in state["mails"]:
         line = f"  {Path(mail['path']).name}  {mail['subject']}"
         console.print(escape(line), highlight=False, soft_wrap=True)

@@ -3,10 +3,11 @@
 import json
 from typing import Any, cast
 
+from beamtime_sim.errands_server import ErrandsServer
 from beamtime_sim.errors import KnobError
 from beamtime_sim.knobs import Knobs, allowed_values
 from beamtime_sim.mail_server import MailServer
-from beamtime_sim.schedule_server import ScheduleServer, SeenRequest
+from beamtime_sim.schedule_server import ScheduleServer
 from beamtime_sim.web import Reply, Request, WebServer, json_reply
 
 
@@ -17,8 +18,15 @@ class ControlServer:
     object of names and values; ``DELETE /knobs`` takes all back.
     """
 
-    def __init__(self, knobs: Knobs, schedule: ScheduleServer, mail: MailServer, port: int = 0) -> None:
-        self._knobs, self._schedule, self._mail = knobs, schedule, mail
+    def __init__(
+        self,
+        knobs: Knobs,
+        schedule: ScheduleServer,
+        mail: MailServer,
+        errands: ErrandsServer,
+        port: int = 0,
+    ) -> None:
+        self._knobs, self._schedule, self._mail, self._errands = knobs, schedule, mail, errands
         self._web = WebServer(self._answer, port)
 
     @property
@@ -39,7 +47,7 @@ class ControlServer:
             case "GET", [""]:
                 return json_reply(200, self._all())
             case "GET", ["requests"]:
-                return json_reply(200, [_seen_json(seen) for seen in self._schedule.requests])
+                return json_reply(200, [seen.as_json() for seen in self._schedule.requests])
             case "GET", ["mails"]:
                 return json_reply(200, [mail.as_json() for mail in self._mail.mails])
             case "GET", ["knobs"]:
@@ -62,6 +70,7 @@ class ControlServer:
             "requests": self._schedule.request_count,
             "mail_counts": self._mail.counts,
             "mails": [mail.as_json() for mail in self._mail.mails],
+            "errands": self._errands.errands.counts,
         }
 
     def _turn(self, body: bytes) -> Reply:
@@ -76,13 +85,3 @@ class ControlServer:
         except KnobError as error:
             return json_reply(400, {"error": str(error)})
         return json_reply(200, self._knobs.values())
-
-
-def _seen_json(seen: SeenRequest) -> dict[str, Any]:
-    return {
-        "at": seen.at.isoformat(timespec="milliseconds"),
-        "method": seen.method,
-        "path": seen.path,
-        "target": seen.target,
-        "status": seen.status,
-    }

@@ -15,10 +15,10 @@ def free_ports(count: int) -> list[int]:
     """
     found: list[int] = []
     for port in random.sample(range(FIRST, LAST), LAST - FIRST):
-        if _is_free(port, socket.SOCK_STREAM) and _is_free(port, socket.SOCK_DGRAM):
-            found.append(port)
         if len(found) == count:
             break
+        if _is_free(port, socket.SOCK_STREAM) and _is_free(port, socket.SOCK_DGRAM):
+            found.append(port)
     return found
 
 

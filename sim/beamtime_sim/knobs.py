@@ -13,6 +13,8 @@ from beamtime_sim.errors import KnobError
 
 EVERYBODY = "*"
 LONGEST_S = 600.0
+MOST_GUESTS = 1_000_000
+FASTEST_BYTES_PER_S = 1e12
 
 
 def _seconds(value: object) -> float:
@@ -31,6 +33,19 @@ def _count(value: object) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or value < 0:
         raise ValueError
     return value
+
+
+def _number(value: object) -> int:
+    number = _count(value)
+    if not 1 <= number <= MOST_GUESTS:
+        raise ValueError
+    return number
+
+
+def _rate(value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 1 <= value <= FASTEST_BYTES_PER_S:
+        raise ValueError
+    return float(value)
 
 
 def _text(value: object) -> str:
@@ -80,6 +95,9 @@ def _tries(value: object) -> dict[str, int]:
     return dict.fromkeys(_addresses(value), 1)
 
 
+_LOSE = "how many more are done fully before the connection is closed without an answer"
+
+
 def _knob(default: object, check: Callable[[object], object], allowed: str) -> Any:
     return field(default_factory=lambda: default, metadata={"check": check, "allowed": allowed})
 
@@ -96,6 +114,12 @@ class ScheduleFaults:
     body: str = _knob("normal", _one_of(*BODIES), f"one of {', '.join(BODIES)}")
     hang: bool = _knob(False, _yes_or_no, "true or false; true takes requests and never answers")
     pi_last_name: str | None = _knob(None, _text, "a text that stands for the last name of every PI")
+    on_beam: int | None = _knob(
+        None,
+        _number,
+        f"a number, 1 to {MOST_GUESTS}: that guest experiment, each with its own ids and people, is on beam",
+    )
+    lose_reply: int = _knob(0, _count, f"requests: {_LOSE}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,15 +144,34 @@ class MailFaults:
     only: tuple[str, ...] = _knob(
         (EVERYBODY,),
         _addresses,
-        'the recipients whom drop, delay_s and hang=data touch: a list of addresses, or "*" for all',
+        'whom drop, lose_reply, delay_s and hang=data touch: a list of addresses, or "*" for all',
     )
+    lose_reply: int = _knob(0, _count, f"messages: {_LOSE}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ErrandsFaults:
+    """How the errands service fails, and how fast it copies."""
+
+    delay_s: float = _knob(
+        0.0, _seconds, f"seconds between doing what was asked and the answer, 0 to {LONGEST_S:g}"
+    )
+    lose_reply: int = _knob(0, _count, f"requests: {_LOSE}")
+    rate_bytes_per_s: float = _knob(
+        10e6,
+        _rate,
+        f"bytes a second, 1 to {FASTEST_BYTES_PER_S:g}, of the copies that start from now on",
+    )
+
+
+_PARTS = {"schedule": ScheduleFaults, "mail": MailFaults, "errands": ErrandsFaults}
 
 
 class Knobs:
     """All knobs of one box; safe to read and turn from any thread.
 
-    Names are ``schedule.`` or ``mail.`` and a field of the two classes above. A value of None takes a knob
-    back to its default.
+    Names are ``schedule.``, ``mail.`` or ``errands.`` and a field of the class above. A value of None
+    takes a knob back to its default.
     """
 
     def __init__(self) -> None:
@@ -136,6 +179,7 @@ class Knobs:
         self._grey_tries: Counter[str] = Counter()
         self.schedule = ScheduleFaults()
         self.mail = MailFaults()
+        self.errands = ErrandsFaults()
 
     def set(self, name: str, value: object) -> None:
         """Turn one knob.
@@ -151,21 +195,21 @@ class Knobs:
         """Turn several knobs at once: all of them, or none if one is refused."""
         checked = {name: _checked(name, value) for name, value in values.items()}
         with self._lock:
-            self.schedule = dataclasses.replace(self.schedule, **_part("schedule", checked))
-            self.mail = dataclasses.replace(self.mail, **_part("mail", checked))
+            for part in _PARTS:
+                setattr(self, part, dataclasses.replace(getattr(self, part), **_part(part, checked)))
             if "mail.grey" in checked:
                 self._grey_tries.clear()
 
     def reset(self) -> None:
         """Take every knob back to its default."""
         with self._lock:
-            self.schedule, self.mail = ScheduleFaults(), MailFaults()
+            self.schedule, self.mail, self.errands = ScheduleFaults(), MailFaults(), ErrandsFaults()
             self._grey_tries.clear()
 
     def values(self) -> dict[str, Any]:
         """Return the value of every knob by its name."""
         with self._lock:
-            faults = {"schedule": self.schedule, "mail": self.mail}
+            faults = {part: getattr(self, part) for part in _PARTS}
         return {f"{part}.{spec.name}": getattr(faults[part], spec.name) for part, spec in _specs()}
 
     def take_failure(self) -> int | None:
@@ -178,6 +222,14 @@ class Knobs:
                 return None
             self.schedule = dataclasses.replace(faults, fail_times=faults.fail_times - 1)
             return faults.status or 503
+
+    def take_lost_reply(self, part: str) -> bool:
+        """Say whether this answer of a service is lost; counts its ``lose_reply`` down."""
+        with self._lock:
+            faults = getattr(self, part)
+            if faults.lose_reply:
+                setattr(self, part, dataclasses.replace(faults, lose_reply=faults.lose_reply - 1))
+            return faults.lose_reply > 0
 
     def take_grey(self, address: str) -> bool:
         """Say whether this try for this address is answered with 451; counts the tries."""
@@ -199,11 +251,7 @@ def allowed_values() -> dict[str, str]:
 
 
 def _specs() -> list[tuple[str, dataclasses.Field[Any]]]:
-    return [
-        (part, spec)
-        for part, faults in (("schedule", ScheduleFaults), ("mail", MailFaults))
-        for spec in dataclasses.fields(faults)
-    ]
+    return [(part, spec) for part, faults in _PARTS.items() for spec in dataclasses.fields(faults)]
 
 
 def _checked(name: str, value: object) -> object:

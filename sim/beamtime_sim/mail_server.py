@@ -160,7 +160,7 @@ class _Desk:
             self.counts["deferred"] += 1
             return f"452 4.3.1 cannot keep the message: {error.strerror}"
         self.counts["kept"] += len(envelope.rcpt_tos)
-        if touched and self.knobs.mail.drop == "after-data":
+        if touched and (self.knobs.mail.drop == "after-data" or self.knobs.take_lost_reply("mail")):
             await self.drop(server)
         if touched and self.knobs.mail.delay_s:
             await asyncio.sleep(self.knobs.mail.delay_s)

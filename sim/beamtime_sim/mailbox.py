@@ -1,6 +1,5 @@
 """The mails that the box keeps: one .eml file a recipient, and one line each in log.jsonl."""
 
-import json
 import os
 import re
 import threading
@@ -12,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from beamtime_sim.errors import BoxError
+from beamtime_sim.json_lines import NAME, JsonLines
 
-LOG = "log.jsonl"
 _NUMBERED = re.compile(r"(\d{4,})-.*\.eml")
 _SUSPECT = re.compile(r"[^\w.@+-]")
 
@@ -53,6 +52,7 @@ class Mailbox:
     def __init__(self, directory: Path) -> None:
         self.directory = directory.absolute()
         self.directory.mkdir(parents=True, exist_ok=True)
+        self._log = JsonLines(self.directory / NAME)
         self._lock = threading.Lock()
         self._mails = self._mend()
 
@@ -70,38 +70,29 @@ class Mailbox:
                 path = self.directory / f"{number:04}-{_SUSPECT.sub('_', recipient)[:120]}.eml"
                 envelope = f"Return-Path: <{sender}>\r\nDelivered-To: {recipient}\r\n"
                 _write(path, envelope.encode("utf-8", "surrogateescape") + content)
-                self._log(_read_mail(path, datetime.now(UTC)))
+                self._note(_read_mail(path, datetime.now(UTC)))
 
     def mails(self) -> list[KeptMail]:
         """Return all kept mails in the order of their arrival, those of earlier starts included."""
         with self._lock:
             return list(self._mails)
 
-    def _log(self, mail: KeptMail) -> None:
-        line = {**mail.as_json(), "path": mail.path.name}
-        with (self.directory / LOG).open("a", encoding="utf-8") as log:
-            log.write(json.dumps(line, ensure_ascii=False) + "\n")
-            log.flush()
-            os.fsync(log.fileno())
+    def _note(self, mail: KeptMail) -> None:
+        self._log.append({**mail.as_json(), "path": mail.path.name})
         self._mails.append(mail)
 
     def _mend(self) -> list[KeptMail]:
         """Read the log, and bring it up to the files: a kill may fall between a file and its line."""
-        log = self.directory / LOG
-        text = log.read_text(encoding="utf-8") if log.exists() else ""
-        *lines, torn = text.split("\n")
-        if torn:
-            log.write_text(text.removesuffix(torn), encoding="utf-8")
         try:
-            self._mails = [_logged(self.directory, json.loads(line)) for line in lines]
+            self._mails = [_logged(self.directory, line) for line in self._log.mend()]
         except (ValueError, TypeError, KeyError) as error:
             raise BoxError(
-                f"{log} is damaged; remove it, and it is written anew from the .eml files"
+                f"{self._log.path} is damaged; remove it, and it is written anew from the .eml files"
             ) from error
         known = {mail.path for mail in self._mails}
         for path in sorted(self.directory.glob("*.eml")):
             if path not in known and _NUMBERED.fullmatch(path.name):
-                self._log(_read_mail(path, datetime.fromtimestamp(path.stat().st_mtime, UTC)))
+                self._note(_read_mail(path, datetime.fromtimestamp(path.stat().st_mtime, UTC)))
         return self._mails
 
 

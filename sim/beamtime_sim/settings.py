@@ -9,11 +9,14 @@ import yaml
 
 from beamtime_sim.errors import BoxError
 from beamtime_sim.free_ports import free_ports
+from beamtime_sim.web import HOST
 
-PORTS = ("schedule", "mail", "control", "ca", "pva")
+PORTS = ("schedule", "mail", "control", "errands", "ca", "pva")
+_ADDED = {"errands"}  # a box from before it had this gets a port for it
 _HEAD = """\
 # What this box keeps over restarts. Remove this file and site.yaml, and new ports are chosen.
 # anchor: the day on which the first group is on beam. ports: of the box's servers, and the two of the IOC.
+# errands: where notes and copies are taken; the site file does not speak of it.
 """
 
 
@@ -23,6 +26,11 @@ class Settings:
 
     anchor: date
     ports: dict[str, int]
+
+    @property
+    def errands_url(self) -> str:
+        """The base of the errands service, with a closing slash."""
+        return f"http://{HOST}:{self.ports['errands']}/"
 
     @classmethod
     def chosen(cls, anchor: date) -> Self:
@@ -47,17 +55,18 @@ class Settings:
         if not isinstance(anchor, date) or not isinstance(ports, dict):
             raise _damaged(path)
         numbers = cast("dict[str, object]", ports)
-        if set(numbers) != set(PORTS) or not all(_is_port(number) for number in numbers.values()):
+        if not set(PORTS) - _ADDED <= set(numbers) <= set(PORTS) or not all(map(_is_port, numbers.values())):
             raise _damaged(path)
-        return cls(anchor=anchor, ports=cast("dict[str, int]", ports))
+        missing = [name for name in PORTS if name not in numbers]
+        added = dict(zip(missing, free_ports(len(missing)), strict=True))
+        return cls(anchor=anchor, ports={**cast("dict[str, int]", ports), **added})
 
     def write(self, path: Path) -> None:
         """Write the file in one piece."""
         half = path.with_suffix(".part")
-        half.write_text(
-            _HEAD + yaml.safe_dump({"anchor": self.anchor, "ports": self.ports}, sort_keys=False),
-            encoding="utf-8",
-        )
+        content = {"anchor": self.anchor, "ports": self.ports, "errands": self.errands_url}
+        written = yaml.safe_dump(content, sort_keys=False)  # pyright: ignore[reportUnknownMemberType]
+        half.write_text(_HEAD + written, encoding="utf-8")
         half.rename(path)
 
 

@@ -6,6 +6,7 @@ import socket
 import socketserver
 import sys
 import threading
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -33,6 +34,14 @@ class Request:
         """The path, cut at its slashes and then percent-decoded."""
         path = urlsplit(self.target).path
         return [unquote(segment) for segment in path.strip("/").split("/")]
+
+    def pause(self, seconds: float) -> bool:
+        """Let the client wait for so long; say whether it still does."""
+        deadline = time.monotonic() + seconds
+        while (left := deadline - time.monotonic()) > 0:
+            if not self.waits(min(left, 0.1)):
+                return False
+        return True
 
 
 @dataclass(frozen=True, kw_only=True)
