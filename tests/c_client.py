@@ -172,13 +172,13 @@ statuses: list[int] = []
 note_status = ctypes.CFUNCTYPE(None, EventArguments)(lambda arguments: statuses.append(arguments.status))
 
 
-def put(name: str, kind: int, count: int, data: str) -> int:
+def put(name: str, kind: int, count: int, data: str, timeout_s: float = TIMEOUT_S) -> int:
     """What caput -c does, with these elements in hexadecimal; returns the status that comes back."""
     before = len(statuses)
     put_begin(name, kind, count, data)
     from epics import ca
 
-    end = time.monotonic() + TIMEOUT_S
+    end = time.monotonic() + timeout_s
     while len(statuses) == before:
         ca.poll(1e-3)
         if time.monotonic() > end:
@@ -217,6 +217,7 @@ def put_plain(name: str, kind: int, count: int, data: str) -> int:
 
 seen: dict[str, list[list[Any]]] = {}
 watched: dict[str, Any] = {}
+given_up: list[Any] = []
 
 
 def watch(name: str) -> None:
@@ -224,7 +225,9 @@ def watch(name: str) -> None:
     from epics import ca, dbr
 
     if name in watched:
-        ca.clear_subscription(watched.pop(name)[2])
+        # Kept: libca's thread may be in the middle of its callback, and nothing of it may be freed.
+        given_up.append(watched.pop(name))
+        ca.clear_subscription(given_up[-1][2])
     events = seen[name] = []
     chid = opened(name)
 

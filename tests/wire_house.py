@@ -6,7 +6,7 @@ import random
 import socket
 import threading
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Generator
+from collections.abc import Awaitable, Callable, Coroutine, Generator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -43,15 +43,24 @@ def spare_port() -> int:
             return port
 
 
+RECORDS = (DATA / "wire.substitutions", DATA / "wire_tables.yaml")
+
+
 class Wire:
     """A board on the wire."""
 
-    def __init__(self) -> None:
+    def __init__(
+        self,
+        files: Sequence[Path] = RECORDS,
+        *,
+        prefix: str = PREFIX,
+        access: Path = DATA / "wire.acf",
+    ) -> None:
         self.loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self.loop.run_forever, name="wire")
         self._thread.start()
-        records = load_records([DATA / "wire.substitutions"], prefix=PREFIX)
-        self.gate = load_gate(DATA / "wire.acf")
+        records = load_records(files, prefix=prefix)
+        self.gate = load_gate(access)
         self.board = Board(records, self.gate)
         self._initial = {name: cell.value for name, cell in self.board.cells.items()}
         self.ca, self.pva = self.run(self._serve())
@@ -99,6 +108,13 @@ class Wire:
             assert time.monotonic() < end, "it did not come about"
             time.sleep(0.005)
 
+    def wait_for_outside(self, condition: Callable[[], object]) -> None:
+        """The same, asked in the caller's thread."""
+        end = time.monotonic() + DEADLINE_S
+        while not condition():
+            assert time.monotonic() < end, "it did not come about"
+            time.sleep(0.005)
+
     def reset(self) -> None:
         """Everything as the files say, no hooks."""
 
@@ -109,6 +125,10 @@ class Wire:
                     cell.set(self._initial[name])
             for action, posting in self.board.progress.items():
                 posting.set(RunView(action=action))
+            for table in self.board.tables.values():
+                table.set(())
+            for structure in self.board.structures.values():
+                structure.set({})
 
         self.do(reset)
 

@@ -1,6 +1,7 @@
 """The test board served by a process of its own, to be killed: `python wire_server.py CA_PORT PVA_PORT`."""
 
 import asyncio
+import logging
 import sys
 
 from beamtime_ioc.access import load_gate
@@ -20,4 +21,5 @@ async def serve(ca_port: int, pva_port: int) -> None:
 
 
 if __name__ == "__main__":
+    logging.basicConfig(level=logging.INFO)
     asyncio.run(serve(int(sys.argv[1]), int(sys.argv[2])))

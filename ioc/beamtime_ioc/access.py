@@ -7,8 +7,10 @@ compared, and NONE takes no right away since rules only add.
 # pyright: basic
 
 import logging
+import os
 import re
 import socket
+import stat
 import warnings
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
@@ -21,6 +23,8 @@ from beamtime_ioc.model import Who
 log = logging.getLogger(__name__)
 
 PERMISSIONS = ("NONE", "READ", "WRITE", "PUT", "RPC", "UNCACHED")
+LONGEST_BYTES = 1_000_000
+"""A second of work; what is longer was never meant."""
 _IPV4 = re.compile(r"(\d{1,3}\.){3}\d{1,3}")
 _TEXT_OR_COMMENT = re.compile(r'"(?:[^"\n\\]|\\.)*"|#[^\n]*')
 
@@ -39,9 +43,6 @@ class NobodyWrites:
             f"{who} may not write: this IOC has no access file",
             advice="name one in the site file (access: ...)",
         )
-
-    def may_write_from_somewhere(self, group: str, user: str) -> bool:
-        return False
 
     def check_groups(self, groups: Iterable[str]) -> tuple[str, ...]:
         return ()
@@ -69,7 +70,6 @@ class AccessFile:
         for host, groups in rules.hosts.items():
             for address in _resolve(host, path):
                 addresses.setdefault(address, set()).update(groups)
-        self.addresses = tuple(sorted(addresses))
 
         class ResolvedEngine(Engine):
             # Its own keeps one address of a name, and drops a name with a warning.
@@ -92,10 +92,6 @@ class AccessFile:
                 f"{who} may not write records of the access group {group}",
                 advice=f"{self.path.name} says who may",
             )
-
-    def may_write_from_somewhere(self, group: str, user: str) -> bool:
-        """Whether the user could write from at least one host: what is announced at connect."""
-        return any(self._may_write(group, user, address, ()) for address in ("", *self.addresses))
 
     def check_groups(self, groups: Iterable[str]) -> tuple[str, ...]:
         """Warn about access groups of records that the file does not have.
@@ -145,7 +141,14 @@ def load_gate(path: Path | None) -> Gatekeeper:
 
 def _read(path: Path) -> str:
     try:
-        text = path.read_bytes().decode("utf-8-sig")
+        # A pipe would let whoever opens it wait for ever.
+        with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                raise AccessFileError(path, 0, "is no file; put a file there")
+            raw = file.read(LONGEST_BYTES + 1)
+        if len(raw) > LONGEST_BYTES:
+            raise AccessFileError(path, 0, f"has more than {LONGEST_BYTES // 1_000_000} MB")
+        text = raw.decode("utf-8-sig")
     except OSError as error:
         raise AccessFileError(path, 0, f"cannot be read: {error.strerror}") from error
     except UnicodeDecodeError as error:
@@ -217,6 +220,8 @@ class _Rules:
             raise self._syntax_error(str(error)) from error
         except UserWarning as error:
             raise self._error(str(error), r"RULE\s*\([^)]*,[^)]*,\s*(?!TRAPWRITE|NOTRAPWRITE)\w") from error
+        except ValueError as error:  # Python makes no number of so many digits
+            raise self._error("a level has thousands of digits; it is 0 or 1", r"\d{1000}") from error
         except AttributeError as error:  # what the parser does at the end of the text
             raise AccessFileError(
                 self.path, self.text.count("\n"), "ends too early; a bracket is open"

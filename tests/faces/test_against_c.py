@@ -1,5 +1,6 @@
 """The same records in a C IOC and here, asked by the same client: what differs is written down."""
 
+import struct
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -7,13 +8,16 @@ from itertools import takewhile
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
+from beamtime_ioc.values import Value
 from c_client import CClient
 from c_ioc import SERVE, START, environment
 from raw_ca import NORMAL, RawCa
 from wire_house import DATA, PREFIX, Wire
 
-STRING, CHAR, LONG = 0, 4, 5
+STRING, CHAR, LONG, DOUBLE = 0, 4, 5, 6
 RECORDS = [
     *(
         "Text",
@@ -30,6 +34,8 @@ RECORDS = [
         "Longin",
     ),
     *("Ao", "Ai", "Wide"),
+    *("AoLimits", "LongoutLimits", "AiLimits", "LonginLimits"),
+    *("BoAlarms", "BiAlarms", "MbboAlarms", "MbbiAlarms"),
 ]
 TEXTS = ("Text", "Long", "Small")
 FIELDS = [
@@ -51,11 +57,13 @@ FIELDS = [
     ),
     *("EGU", "PREC", "HOPR", "LOPR", "HIHI", "HIGH", "LOW", "LOLO", "DRVH", "DRVL", "MDEL", "ADEL"),
     *("ZNAM", "ONAM", "ZRST", "ONST", "TWST", "THST", "FFST", "STAT", "SEVR", "AMSG", "UDF", "NORD"),
+    *("HHSV", "HSV", "LSV", "LLSV", "HYST", "ZSV", "OSV", "COSV", "ZRSV", "ONSV", "TWSV", "THSV", "FFSV"),
+    *("UNSV", "UDFS"),
     *("VAL$", "DESC$", "NAME$", "EGU$", "ZNAM$"),
 ]
 
-# A C record is undefined until it is processed; ours has the value of its file at the start, and no alarm.
-UNDEFINED_IN_C = {"STAT", "SEVR", "UDF"}
+# A C record is undefined until it is processed; ours has the value of its file at the start, and its alarm.
+UNDEFINED_IN_C = {"STAT", "SEVR", "UDF", "AMSG"}
 # A C text that was never written has no bytes; ours has its closing NUL. Its text is not padded.
 LENGTH_DIFFERS = {"VAL", "NORD", "VAL$"}
 # Fields of C that are not served, and what stands for them.
@@ -64,24 +72,27 @@ NOT_SERVED = {
     ("Mbbo", "FTVL"): "the value of a state: states are counted from 0",
     ("Mbbi", "FTVL"): "the value of a state: states are counted from 0",
     ("Many", "FTVL"): "the value of a state: states are counted from 0",
+    ("BoAlarms", "HIGH"): "a button goes back by itself when its action has ended",
+    ("MbboAlarms", "FTVL"): "the value of a state: states are counted from 0",
+    ("MbbiAlarms", "FTVL"): "the value of a state: states are counted from 0",
 }
 # More lenient than C.
 ONLY_HERE = {("Text", "VAL$"), ("Long", "VAL$"), ("Small", "VAL$")}
 # In C clients may write what the IOC writes here, and every field.
-INPUTS = {"Stringin", "Bi", "Mbbi", "Longin", "Ai"}
+INPUTS = {"Stringin", "Bi", "Mbbi", "Longin", "Ai", "AiLimits", "LonginLimits", "BiAlarms", "MbbiAlarms"}
 
 
 @pytest.fixture(scope="module")
 def c_side() -> Iterator[CClient]:
     """A C IOC with the test's records, and a client of it."""
-    settings = environment()
+    ports = environment()
     load = f'c_loads(c.dbCore.dbLoadRecords, "{DATA / "wire.template"}", "P=X:,R=Wire:")\n'
     ioc = subprocess.Popen(
         [sys.executable, "-c", START + load + SERVE],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
-        env=dict(settings),
+        env=dict(ports),
         text=True,
     )
     assert ioc.stdout is not None
@@ -89,7 +100,7 @@ def c_side() -> Iterator[CClient]:
         try:
             said = list(takewhile(lambda line: line != "running\n", ioc.stdout))
             assert said[0] == "wire.template=read\n"
-            with CClient(int(settings["EPICS_CA_SERVER_PORT"])) as client:
+            with CClient(int(ports["EPICS_CA_SERVER_PORT"])) as client:
                 yield client
         finally:
             ioc.kill()
@@ -209,3 +220,71 @@ def test_what_c_stores_or_clips_is_refused_here(
 
     assert in_c == NORMAL
     assert here != NORMAL
+
+
+# -- alarms -----------------------------------------------------------------------------------------------
+
+STEPS: dict[str, list[Value]] = {
+    "AoLimits": [0.0, 4.9, 5.0, 4.5, 4.0, 3.9, 11.0, 9.5, 9.0, 8.9, 5.5, -5.0, -4.2, -3.9, -10.0, -9.1, -8.0],
+    "LongoutLimits": [0, 5, 4, 3, 2, 12, 9, 8, 7, 4, -5, -10, -9, -8, -7, 0],
+    "AiLimits": [0.0, 7.0, 10.0, 9.6, 9.5, 9.4, -5.0, -4.5, -4.4, 1.0],
+    "LonginLimits": [0, 1, 2, 0, -3],
+    "BoAlarms": [1, 1, 0, 0, 1, 0],
+    "BiAlarms": [1, 1, 0, 0, 1, 0],
+    "MbboAlarms": [1, 1, 0, 0, 3, 3, 2, 2, 1],
+    "MbbiAlarms": [0, 1, 1, 0],
+}
+
+
+def put_data(value: Value) -> str:
+    return struct.pack("=d", value).hex()
+
+
+def alarms_after(client: CClient, suffix: str, value: Value) -> list[Any]:
+    """Value, severity and status after a put, and what stands in SEVR and STAT."""
+    name = f"{PREFIX}{suffix}"
+    assert client("put", name, DOUBLE, 1, put_data(value)) == NORMAL
+    return seen_of(client, name)
+
+
+def seen_of(client: CClient, name: str) -> list[Any]:
+    return [*client("timed", name)[:3], client("get", f"{name}.SEVR"), client("get", f"{name}.STAT")]
+
+
+def alarms_here(wire: Wire, client: CClient, suffix: str, value: Value) -> list[Any]:
+    """The same here, where the IOC alone writes input records."""
+    if suffix not in INPUTS:
+        return alarms_after(client, suffix, value)
+    wire.do(lambda: wire.cell(suffix).set(value))
+    return seen_of(client, f"{PREFIX}{suffix}")
+
+
+@pytest.mark.parametrize("suffix", STEPS)
+def test_the_same_values_give_the_alarms_of_c(
+    wire: Wire, c_client: CClient, c_side: CClient, suffix: str
+) -> None:
+    for value in STEPS[suffix]:
+        here = alarms_here(wire, c_client, suffix, value)
+
+        assert (value, here) == (value, alarms_after(c_side, suffix, value))
+
+
+@settings(deadline=None, max_examples=10, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(values=st.lists(st.integers(-26, 26).map(lambda half: half / 2), max_size=12))
+def test_any_numbers_give_the_alarms_of_c(
+    wire: Wire, c_client: CClient, c_side: CClient, values: list[float]
+) -> None:
+    for value in (0.0, *values):
+        assert alarms_after(c_client, "AoLimits", value) == alarms_after(c_side, "AoLimits", value)
+
+
+@settings(deadline=None, max_examples=10, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(values=st.lists(st.integers(0, 3), max_size=12))
+def test_any_states_give_the_alarms_of_c(
+    wire: Wire, c_client: CClient, c_side: CClient, values: list[int]
+) -> None:
+    # A state that none of them was before: both judge a change after the value that they had.
+    for client in (c_client, c_side):
+        alarms_after(client, "MbboAlarms", 1)
+    for value in values:
+        assert alarms_after(c_client, "MbboAlarms", value) == alarms_after(c_side, "MbboAlarms", value)

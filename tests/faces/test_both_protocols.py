@@ -157,6 +157,35 @@ def test_many_posts_are_seen_in_the_same_order_with_the_same_stamps(
     both.close()
 
 
+def test_an_alarm_of_a_limit_is_the_same_on_both_with_its_words(
+    wire: Wire, c_client: CClient, pva: PvaClient
+) -> None:
+    name = f"{PREFIX}LonginLimits"
+    both = Both(c_client, pva, name)
+
+    wire.do(lambda: wire.cell("LonginLimits").set(2))
+    ca_event, pva_event, message = both.next()
+    both.close()
+
+    assert ca_event == pva_event
+    assert ca_event[:3] == (2, 2, 4)
+    assert message == bytes(c_client("get", f"{name}.AMSG$")).rstrip(b"\0").decode()
+    assert message == "2 is at or above HIGH (1)"
+
+
+def test_limits_that_alarm_are_told_to_pva_clients(wire: Wire, pva: PvaClient) -> None:
+    limits = pva.get(f"{PREFIX}AoLimits").valueAlarm
+
+    assert (limits.active, limits.hysteresis) == (True, 1)
+    assert [limits[f"{word}Limit"] for word in ("lowAlarm", "lowWarning", "highWarning", "highAlarm")] == [
+        -10,
+        -5,
+        5,
+        10,
+    ]
+    assert (limits.lowAlarmSeverity, limits.highWarningSeverity) == (2, 1)
+
+
 # -- whatever is put --------------------------------------------------------------------------------------
 
 

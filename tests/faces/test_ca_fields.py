@@ -74,6 +74,18 @@ FIELDS = {
         "MDEL": (DOUBLE, 0.5),
         "ADEL": (DOUBLE, 0),
     },
+    "AoLimits": {
+        "HHSV": (ENUM, 2),
+        "HSV": (ENUM, 1),
+        "LSV": (ENUM, 1),
+        "LLSV": (ENUM, 2),
+        "HIGH": (DOUBLE, 5),
+        "HYST": (DOUBLE, 1),
+        "UDFS": (ENUM, 3),
+    },
+    "LonginLimits": {"HSV": (ENUM, 2), "HHSV": (ENUM, 0), "HYST": (LONG, 0)},
+    "BoAlarms": {"ZSV": (ENUM, 2), "OSV": (ENUM, 0), "COSV": (ENUM, 1)},
+    "MbboAlarms": {"ZRSV": (ENUM, 3), "TWSV": (ENUM, 2), "FFSV": (ENUM, 0), "UNSV": (ENUM, 2)},
     "Walk": {"RTYP": (STRING, "bo"), "ASG": (STRING, "button"), "ONAM": (STRING, "Start")},
 }
 ABSENT = {

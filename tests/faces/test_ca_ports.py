@@ -206,12 +206,12 @@ def test_a_search_over_tcp_is_answered(wire: Wire) -> None:
         assert client.receive(ca.NotFoundResponse).cid == 6
 
 
-def test_a_flood_of_searches_for_foreign_names_leaves_nothing_behind(wire: Wire) -> None:
+def test_searches_for_foreign_names_and_fields_leave_nothing_behind(wire: Wire) -> None:
     search(wire.ca.port, f"{PREFIX}Text")
     known = wire.do(lambda: len(list(wire.ca.channels)))
 
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asker:
-        for first in range(0, 5000, 25):
+        for first in range(0, 500, 25):
             names = [f"Y:Foreign{number}" for number in range(first, first + 25)]
             names += [f"{PREFIX}Text.X{first}", f"{PREFIX}Text{first}.DESC"]
             requests = [ca.SearchRequest(name, number, 13) for number, name in enumerate(names)]
@@ -288,9 +288,10 @@ def test_a_background_task_that_breaks_off_is_begun_again_and_the_server_serves(
     monkeypatch.setattr(ca_face, "RESTART_S", 0.01)
 
     with second(wire, port=spare_port()) as server, RawCa(server.port) as client:
-        wire.wait_for(lambda: len(calls) >= 3)
+        wire.wait_for(lambda: len(calls) >= 6)
         assert client.open(f"{PREFIX}Text") is not None
 
-    assert [record.getMessage() for record in caplog.records] == [
-        "CA beacons broke off (RuntimeError('the dog ate it')) and are begun again"
-    ]
+    lines = [record.getMessage() for record in caplog.records]
+    assert set(lines) == {"CA beacons broke off (RuntimeError('the dog ate it')) and are begun again"}
+    # One for each server: that of the house may have had a beacon to send meanwhile too.
+    assert len(lines) <= 2

@@ -239,6 +239,42 @@ def test_a_put_that_is_long_in_being_accepted_holds_no_read(wire: Wire) -> None:
     assert wire.value("Ao") == 5.0
 
 
+@pytest.mark.parametrize("leaving", ["hangs up", "closes the channel", "both"])
+def test_what_was_put_behind_a_long_press_is_done_although_the_client_leaves_at_once(
+    wire: Wire, caplog: pytest.LogCaptureFixture, leaving: str
+) -> None:
+    release = threading.Event()
+
+    async def hold(cell: Cell, value: Value, who: Who) -> None:
+        while not release.is_set():
+            await asyncio.sleep(0.001)
+
+    wire.hook("Walk", hold)
+    others = set(wire.ca.circuits)
+    client = RawCa(wire.ca.port)
+    press, put = client.sid(WALK), client.sid(f"{PREFIX}Stringout")
+
+    client.send(
+        client.put_request(press, LONG, 1, element(LONG, 1), waits=False),
+        client.put_request(put, STRING, 1, element(STRING, "done"), waits=False),
+    )
+    if leaving != "hangs up":
+        client.send(ca.ClearChannelRequest(put, 2))
+        time.sleep(0.05)  # longer than a read would wait
+    if leaving != "closes the channel":
+        client.socket.close()
+        time.sleep(0.05)
+    release.set()
+
+    wire.wait_for(lambda: wire.cell("Stringout").value == "done")
+    if leaving == "closes the channel":
+        client.receive(ca.ClearChannelResponse)
+        client.echo()
+        client.socket.close()
+    wire.wait_for(lambda: set(wire.ca.circuits) <= others)
+    assert "nonsense" not in caplog.text
+
+
 def test_a_client_that_dies_leaves_the_run_alone(
     wire: Wire, c_client: CClient, caplog: pytest.LogCaptureFixture
 ) -> None:

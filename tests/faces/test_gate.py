@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from p4p.client.thread import RemoteError
 
-from beamtime_ioc.access import AccessFile
+from beamtime_ioc.access import AccessFile, NobodyWrites
 from raw_ca import NORMAL, NOWTACCESS, RawCa
-from wire_house import PREFIX, PvaClient, Wire
+from wire_house import PREFIX, PvaClient, Wire, pva_context
 
 STRING = 0
 HERE, ELSEWHERE = "127.0.0.1", "127.0.0.9"
@@ -51,7 +51,7 @@ def test_the_claimed_host_lets_nobody_in(wire: Wire) -> None:
     ("suffix", "user", "source", "announced"),
     [
         ("Stringout", "anybody", HERE, True),
-        ("Stringout", "anybody", ELSEWHERE, True),  # could write from here: each put is asked about again
+        ("Stringout", "anybody", ELSEWHERE, False),
         ("Alices", "alice", HERE, True),
         ("Alices", "bob", HERE, False),
         ("Closed", "alice", HERE, False),
@@ -120,3 +120,20 @@ def test_over_ca_nobody_has_a_role(wire: Wire, tmp_path: Path) -> None:
 
     with RawCa(wire.ca.port, user="root") as client:
         assert client.put(client.sid(f"{PREFIX}Alices"), STRING, "new") == NOWTACCESS
+
+
+def test_other_rules_hold_for_connections_that_stand_already(wire: Wire) -> None:
+    with RawCa(wire.ca.port) as client, pva_context(wire.pva.port) as pva:
+        sid = client.sid(f"{PREFIX}Stringout")
+        assert client.put(sid, STRING, "before") == NORMAL
+        pva.put(f"{PREFIX}Stringout", "before", timeout=10)
+
+        def shut() -> None:
+            wire.cell("Stringout").gate = NobodyWrites()
+
+        wire.do(shut)
+
+        assert client.put(sid, STRING, "after") == NOWTACCESS
+        with pytest.raises(RemoteError, match="may not write"):
+            pva.put(f"{PREFIX}Stringout", "after", timeout=10)
+    assert wire.value("Stringout") == "before"

@@ -14,7 +14,9 @@ from p4p.nt import NTURI
 from beamtime_ioc.alarm import Alarm, Severity, Status
 from beamtime_ioc.board import Cell
 from beamtime_ioc.errors import BusyError
+from beamtime_ioc.faces import puts
 from beamtime_ioc.faces.pva import PvaServer
+from beamtime_ioc.faces.seldom import Seldom
 from beamtime_ioc.model import RunState, Who
 from beamtime_ioc.progress import RunView, StepLine, StepState
 from beamtime_ioc.values import Value
@@ -215,13 +217,45 @@ def test_a_put_that_is_refused_says_why_and_changes_nothing(
     assert pva.get(PREFIX + suffix).tostr() == before
 
 
-def test_a_refused_put_is_one_log_line(wire: Wire, pva: PvaClient, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_refused_put_is_one_log_line(
+    wire: Wire, pva: PvaClient, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(puts, "_wrong", Seldom(puts.log))
+
     with caplog.at_level(logging.INFO):
         refusal(pva, f"{PREFIX}Ao", 99.0)
 
     assert len(caplog.records) == 1
     assert "put '99.0' to X:Wire:Ao by " in caplog.text
     assert caplog.records[0].exc_info is None
+
+
+def test_of_somebody_without_rights_one_refusal_in_ten_seconds_is_logged(
+    wire: Wire, pva: PvaClient, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(puts, "_denied", Seldom(puts.log))
+
+    with caplog.at_level(logging.INFO):
+        for value in ("1", "2", "3", "4"):
+            refusal(pva, f"{PREFIX}Closed", value)
+
+    (line,) = caplog.records
+    assert line.getMessage().startswith("put '1' to X:Wire:Closed by ")
+
+
+def test_a_put_is_answered_and_the_server_ends_while_something_hangs_in_every_thread_of_the_pool() -> None:
+    wire, go = Wire(), threading.Event()
+    try:
+        for _ in range(40):  # more than there are, on two processors
+            wire.loop.call_soon_threadsafe(wire.loop.run_in_executor, None, go.wait)
+        with pva_context(wire.pva.port) as fresh:
+            fresh.put(f"{PREFIX}Longout", 7, timeout=5)
+        assert wire.value("Longout") == 7
+    finally:
+        try:
+            wire.stop()
+        finally:
+            go.set()
 
 
 def test_a_press_is_answered_when_it_is_accepted(wire: Wire, pva: PvaClient) -> None:

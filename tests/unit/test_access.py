@@ -1,6 +1,8 @@
 """The access gate: who may write, and which files are refused before anybody may."""
 
 import logging
+import os
+import threading
 from pathlib import Path
 
 import pytest
@@ -96,28 +98,10 @@ def test_a_refusal_says_who_and_where_the_rules_are(gate: AccessFile) -> None:
     )
 
 
-@pytest.mark.parametrize(
-    ("group", "user", "somewhere"),
-    [
-        ("button", "beamline", True),
-        ("button", "guest", False),
-        ("DEFAULT", "beamline", False),
-        ("open", "guest", True),
-        ("either", "guest", True),
-        ("second", "guest", True),
-    ],
-)
-def test_writing_is_announced_to_who_could_from_at_least_one_host(
-    gate: AccessFile, group: str, user: str, somewhere: bool
-) -> None:
-    assert gate.may_write_from_somewhere(group, user) is somewhere
-
-
 def test_without_a_file_nobody_writes() -> None:
     gate = load_gate(None)
 
     assert not may(gate, "DEFAULT", who())
-    assert not gate.may_write_from_somewhere("DEFAULT", "root")
     assert gate.check_groups(["button"]) == ()
     with pytest.raises(NotAllowedError, match="this IOC has no access file; name one in the site file"):
         gate.require("button", who())
@@ -164,6 +148,7 @@ def test_a_file_that_says_nothing_is_refused(file: Path, text: str) -> None:
         ("ASG(a) { RULE(1, READ) }\n\nASG(a) { RULE(1, WRITE) }", 3, "ASG(a) is defined twice"),
         ("ASG(a)", 1, "ASG(a) is empty"),
         ("UAG(us)\nASG(a) { RULE(1, READ) }", 1, "UAG(us) is empty"),
+        ("ASG(a) {\n RULE(" + "9" * 5000 + ", READ) }", 2, "a level has thousands of digits; it is 0 or 1"),
     ],
 )
 def test_what_is_wrong_in_a_file_is_named_with_its_line(file: Path, text: str, line: int, words: str) -> None:
@@ -185,6 +170,29 @@ def test_a_file_that_cannot_be_read_is_refused(file: Path, tmp_path: Path) -> No
 
     file.write_bytes(b"ASG(DEFAULT) { RULE(1, WRITE) } # \xff\xfe")
     with pytest.raises(AccessFileError, match="is no text; save it as UTF-8"):
+        load_gate(file)
+
+
+def test_a_pipe_lets_nobody_wait_and_a_device_or_what_never_ends_is_refused(file: Path) -> None:
+    os.mkfifo(file)
+    errors: list[AccessFileError] = []
+
+    def load() -> None:
+        try:
+            load_gate(file)
+        except AccessFileError as error:
+            errors.append(error)
+
+    loading = threading.Thread(target=load, daemon=True)
+    loading.start()
+    loading.join(5)
+    assert [str(error) for error in errors] == [f"{file}: is no file; put a file there"]
+
+    with pytest.raises(AccessFileError, match="is no file"):
+        load_gate(Path("/dev/null"))
+    file.unlink()
+    file.write_bytes(b"#" * 1_000_001)
+    with pytest.raises(AccessFileError, match="has more than 1 MB"):
         load_gate(file)
 
 

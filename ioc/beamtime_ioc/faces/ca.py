@@ -53,12 +53,15 @@ class CaServer:
         Where searches are answered.
     tcp_port
         Where clients are served: another one only if nobody chose and 5064 was taken.
+    interfaces
+        What is listened on, when it is.
     """
 
     def __init__(self, board: Board, *, port: int | None, interfaces: Sequence[str]) -> None:
-        self._wanted_port, self._wanted_interfaces = port, interfaces
+        self._board, self._wanted_port, self._wanted_interfaces = board, port, interfaces
         self.channels = Channels(board)
-        self.circuits: set[Circuit] = set()
+        self.circuits: dict[Circuit, Session] = {}
+        self.interfaces: list[str] = []
         self.seldom = Seldom(log)
         # The longest put there can be: a text, sent as strings of 40 bytes a letter.
         longest = max((cell.record.nelm for cell in board.cells.values()), default=0)
@@ -71,6 +74,10 @@ class CaServer:
     def clients(self) -> int:
         """How many are connected."""
         return len(self.circuits)
+
+    def counts(self) -> tuple[int, int]:
+        """How many clients there are, and how many channels they have open."""
+        return self.clients, sum(session.open_channels for session in self.circuits.values())
 
     async def start(self) -> None:
         """Listen; returns when searches are answered.
@@ -102,6 +109,7 @@ class CaServer:
             PORT_NAMES, configured=self._wanted_port, key="epics.ca_port", default=DEFAULT_PORT
         )
         interfaces = choose_interfaces("EPICS_CAS_INTF_ADDR_LIST", self._wanted_interfaces)
+        self.interfaces = interfaces
         listening = bind_tcp(interfaces, choice, "CA")
         self._closers += [made.close for made in listening]
         self.tcp_port, self.port = listening[0].getsockname()[1], choice.port
@@ -116,6 +124,8 @@ class CaServer:
                 transport, _ = await self.loop.create_datagram_endpoint(lambda s=searches: s, sock=made)
                 self._closers.append(transport.close)
                 answers = searches.answers
+        self._board.rights_changed.append(self._announce_new_rights)
+        self._closers.append(lambda: self._board.rights_changed.remove(self._announce_new_rights))
         for made in listening:
             self._guard("clients", lambda made=made: self._accept(made))
         beacons = Beacons(
@@ -141,17 +151,21 @@ class CaServer:
         while self.circuits:
             await asyncio.sleep(0)
 
+    def _announce_new_rights(self) -> None:
+        for circuit in tuple(self.circuits):
+            circuit.session.announce_new_rights()
+
     def _circuit(self) -> Circuit:
         return Circuit(self._surroundings, welcome=self._welcome, farewell=self._farewell)
 
     def _welcome(self, circuit: Circuit) -> Session:
         """A client has come."""
-        self.circuits.add(circuit)
-        return Session(circuit, self._surroundings)
+        session = self.circuits[circuit] = Session(circuit, self._surroundings)
+        return session
 
     def _farewell(self, circuit: Circuit) -> None:
         """A client has gone."""
-        self.circuits.discard(circuit)
+        self.circuits.pop(circuit, None)
 
     def _keep(self, work: Coroutine[Any, Any, Any], name: str = "CA put") -> asyncio.Task[Any]:
         """Run something that does not end with the client who asked for it."""

@@ -9,8 +9,10 @@ from typing import Any
 from caproto import ChannelType, SubscriptionType
 
 from beamtime_ioc.board import Board, Cell
+from beamtime_ioc.errors import NotAllowedError
 from beamtime_ioc.faces.ca_fields import Field, field_of
 from beamtime_ioc.faces.ca_values import STRUCTURES, CannotShowError, encode, encode_metadata, native_of
+from beamtime_ioc.model import Who
 from beamtime_ioc.posting import Reading
 
 log = logging.getLogger(__name__)
@@ -64,10 +66,15 @@ class Channel:
         """The record's, with the field behind a dot."""
         return self.cell.name if self.puts == "value" else f"{self.cell.name}.{self._field_name}"
 
-    def writable_by(self, user: str) -> bool:
-        """What is announced at connect: a courtesy, each put is asked about again."""
-        open_ = self.puts == "process" or (self.puts == "value" and self.cell.writable)
-        return open_ and self.cell.gate.may_write_from_somewhere(self.record.asg, user)
+    def writable_by(self, who: Who) -> bool:
+        """What is announced to a client: a courtesy, each put is asked about again."""
+        if not (self.puts == "process" or (self.puts == "value" and self.cell.writable)):
+            return False
+        try:
+            self.cell.gate.require(self.record.asg, who)
+        except NotAllowedError:
+            return False
+        return True
 
     def payload(self, kind: ChannelType, count: int) -> bytes:
         """The latest reading as one DBR type.

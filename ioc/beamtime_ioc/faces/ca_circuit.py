@@ -18,8 +18,15 @@ log = logging.getLogger(__name__)
 READ_BYTES = 16384
 BUFFER_BYTES = 1 << 20
 PATIENCE_S = 0.02
+DEAF_S = 120.0
+"""A client to which nothing could be sent for so long is let go; it comes back when it lives again."""
 WAITING_LIMIT = 1000
 LAST_COMMAND = 27
+IN_ORDER = (
+    *(ca.WriteRequest, ca.WriteNotifyRequest, ca.ClearChannelRequest),
+    *(ca.ClientNameRequest, ca.HostNameRequest),
+)
+"""What overtakes no put: a channel is not closed before what was put to it, nobody is renamed before it."""
 # A computer that lost its power is forgotten after two minutes, not after two hours.
 KEEPALIVE = {socket.TCP_KEEPIDLE: 60, socket.TCP_KEEPINTVL: 15, socket.TCP_KEEPCNT: 4}
 
@@ -35,6 +42,10 @@ class Recipient(Protocol):
         """The client listens again."""
         ...
 
+    def announce_new_rights(self) -> None:
+        """Others may write than before."""
+        ...
+
     def end(self) -> None:
         """The client has gone."""
         ...
@@ -44,7 +55,8 @@ class Circuit(asyncio.Protocol):
     """Reads a client's messages and hands them to its session.
 
     What follows a put waits until the put is accepted, as in C, but no read waits longer than 20 ms. A
-    client that does not listen is not heard either, until it does.
+    client that does not listen is not heard either, until it does. What a client has put before it left is
+    done, as in C.
 
     Parameters
     ----------
@@ -74,7 +86,8 @@ class Circuit(asyncio.Protocol):
         self._put: asyncio.Task[Any] | None = None
         self._waiting: deque[Any] = deque()
         self._raw = bytearray()
-        self._impatient = False
+        self._impatient = self._gone = False
+        self._deaf: asyncio.TimerHandle | None = None
 
     # -- the connection -----------------------------------------------------------------------
 
@@ -92,19 +105,49 @@ class Circuit(asyncio.Protocol):
         self.session = self._welcome(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
+        self._gone = self.listening = True
+        self._raw.clear()
+        self._stop_looking()
+        self._waiting = deque(message for message in self._waiting if isinstance(message, IN_ORDER))
+        if not self._waiting:
+            self._leave()
+
+    def _leave(self) -> None:
         self._farewell(self)
         self.session.end()
-        self._waiting.clear()
-        self._raw.clear()
 
     def abort(self) -> None:
+        """Let the client go; what it has put and is not begun is dropped."""
+        self._waiting.clear()
         self.transport.abort()
+        if self._gone:
+            self._leave()
 
     def pause_writing(self) -> None:
         self.listening = False
         self.transport.pause_reading()
+        self._look_later()
+
+    def _look_later(self) -> None:
+        waiting_bytes = self.transport.get_write_buffer_size()
+        self._deaf = self._surroundings.loop.call_later(DEAF_S, self._look, waiting_bytes)
+
+    def _look(self, waited_bytes: int) -> None:
+        """Has anything of what waits been taken since?"""
+        if self.transport.get_write_buffer_size() < waited_bytes:
+            self._look_later()
+            return
+        words = f"CA client {self.peer} has read nothing for {DEAF_S:g} s: closed"
+        self._surroundings.seldom.warning(f"deaf {self.peer}", 60, words)
+        self.abort()
+
+    def _stop_looking(self) -> None:
+        if self._deaf is not None:
+            self._deaf.cancel()
+            self._deaf = None
 
     def resume_writing(self) -> None:
+        self._stop_looking()
         self.listening = True
         self.session.post_late()
         if self._put is None:
@@ -164,7 +207,7 @@ class Circuit(asyncio.Protocol):
 
     # -- the order of what the client asks ----------------------------------------------------
 
-    def hold(self, put: "asyncio.Task[Any]") -> None:
+    def hold(self, put: asyncio.Task[Any]) -> None:
         """Let what comes next wait until a put is accepted."""
         self._put = put
         self._surroundings.loop.call_later(PATIENCE_S, self._overtake, put)
@@ -173,7 +216,7 @@ class Circuit(asyncio.Protocol):
     def _take(self, message: Any) -> None:
         free = self._put is None and not self._waiting
         if not free and self._impatient:
-            free = not isinstance(message, (ca.WriteRequest, ca.WriteNotifyRequest))
+            free = not isinstance(message, IN_ORDER)
         if free and self.listening:
             self.session.handle(message)
             return
@@ -189,11 +232,11 @@ class Circuit(asyncio.Protocol):
                 self.session.handle(self._waiting.popleft())
         except Exception as error:
             self._give_up(error)
-        self._parse()
-        if not self._raw and self.listening and len(self._waiting) < WAITING_LIMIT:
-            self.transport.resume_reading()
+        if self._gone and self._put is None:
+            self._leave()
+        self._read_on()
 
-    def _overtake(self, put: "asyncio.Task[Any]") -> None:
+    def _overtake(self, put: asyncio.Task[Any]) -> None:
         """The put takes long: reads go on, puts stay in their order."""
         if self._put is not put:
             return
@@ -204,6 +247,10 @@ class Circuit(asyncio.Protocol):
                 self._take(message)
         except Exception as error:
             self._give_up(error)
+        self._read_on()
+
+    def _read_on(self) -> None:
+        """Take what was read meanwhile, and read more when there is room for it."""
         self._parse()
         if not self._raw and self.listening and len(self._waiting) < WAITING_LIMIT:
             self.transport.resume_reading()

@@ -10,7 +10,7 @@ from caproto import ChannelType
 from beamtime_ioc.alarm import Severity, Status
 from beamtime_ioc.posting import Reading
 from beamtime_ioc.records import Kind, Record
-from beamtime_ioc.recordtypes import STATE_NAMES
+from beamtime_ioc.recordtypes import LIMIT_SEVERITIES, STATE_NAMES, STATE_SEVERITIES
 from beamtime_ioc.values import Value, cut
 
 SEVERITIES = tuple(Severity.__members__)
@@ -109,11 +109,11 @@ def _text(size_bytes: int, find: Callable[[Record], str] | None = None) -> Maker
     return make
 
 
-def _menu(labels: tuple[str, ...]) -> Maker:
-    """A choice; the first label where the file says nothing."""
+def _menu(labels: tuple[str, ...], default: int = 0) -> Maker:
+    """A choice; the default where the file says nothing."""
 
     def make(record: Record, name: str) -> Field:
-        index = labels.index(record.fields.get(name) or labels[0])
+        index = labels.index(record.fields.get(name) or labels[default])
         return Field(native=ChannelType.ENUM, show=lambda _: index, labels=labels)
 
     return make
@@ -158,6 +158,7 @@ EVERY: Mapping[str, Maker] = {
     "SCAN": _menu(SCANS),
     "PINI": _menu(PINIS),
     "STAT": _live(ChannelType.ENUM, lambda _, reading: int(reading.alarm.status), STATUSES),
+    "UDFS": _menu(SEVERITIES, default=int(Severity.INVALID)),
     "SEVR": _live(ChannelType.ENUM, lambda _, reading: int(reading.alarm.severity), SEVERITIES),
     # Behind a $ the whole sentence; a C record has 39 letters there too.
     "AMSG": _live(ChannelType.STRING, lambda _, reading: reading.alarm.message, size_bytes=MESSAGE_BYTES),
@@ -169,7 +170,8 @@ EVERY: Mapping[str, Maker] = {
 }
 """Fields of every record."""
 
-_RANGE = ("HOPR", "LOPR", "HIHI", "HIGH", "LOW", "LOLO", "MDEL", "ADEL")
+_SEVERITY = _menu(SEVERITIES)
+_RANGE = ("HOPR", "LOPR", "HIHI", "HIGH", "LOW", "LOLO", "MDEL", "ADEL", "HYST")
 _DRIVE = ("DRVH", "DRVL")
 _TEXT = {
     "NELM": _live(ChannelType.DOUBLE, lambda record, _: record.nelm),
@@ -179,12 +181,20 @@ _TEXT = {
     "PREC": _number(ChannelType.INT),
     **dict.fromkeys(("HOPR", "LOPR"), _number(ChannelType.DOUBLE)),
 }
-_TWO: dict[str, Maker] = dict.fromkeys(("ZNAM", "ONAM"), _text(26))
-_MANY: dict[str, Maker] = dict.fromkeys(STATE_NAMES, _text(26))
-_INTEGER = {"EGU": _text(16), **dict.fromkeys(_RANGE, _number(ChannelType.LONG))}
+_TWO: dict[str, Maker] = {
+    **dict.fromkeys(("ZNAM", "ONAM"), _text(26)),
+    **dict.fromkeys(("ZSV", "OSV", "COSV"), _SEVERITY),
+}
+_MANY: dict[str, Maker] = {
+    **dict.fromkeys(STATE_NAMES, _text(26)),
+    **dict.fromkeys((*STATE_SEVERITIES, "UNSV", "COSV"), _SEVERITY),
+}
+_LIMITS: dict[str, Maker] = dict.fromkeys(LIMIT_SEVERITIES, _SEVERITY)
+_INTEGER = {"EGU": _text(16), **_LIMITS, **dict.fromkeys(_RANGE, _number(ChannelType.LONG))}
 _FLOAT = {
     "EGU": _text(16),
     "PREC": _number(ChannelType.INT),
+    **_LIMITS,
     **dict.fromkeys(_RANGE, _number(ChannelType.DOUBLE)),
 }
 

@@ -28,6 +28,8 @@ class OpenChannel:
 
     channel: Channel
     cid: int
+    writable: bool = False
+    """As the client was last told."""
     subscriptions: set[int] = field(default_factory=set)
 
 
@@ -55,6 +57,14 @@ class Session:
         self._next_sid = 0
         self._events_on = True
         self._late: dict[int, Subscription] = {}
+
+    @property
+    def _who(self) -> Who:
+        return Who(via="ca", user=self._user, peer=self._circuit.peer, claim=self._host)
+
+    @property
+    def open_channels(self) -> int:
+        return len(self._channels)
 
     def end(self) -> None:
         for subscription in self._subscriptions.values():
@@ -112,8 +122,15 @@ class Session:
 
     def _announce_rights(self, sid: int) -> None:
         opened = self._channels[sid]
-        rights = AccessRights.READ | (AccessRights.WRITE if opened.channel.writable_by(self._user) else 0)
+        opened.writable = opened.channel.writable_by(self._who)
+        rights = AccessRights.READ | (AccessRights.WRITE if opened.writable else 0)
         self._send(ca.AccessRightsResponse(opened.cid, rights))
+
+    def announce_new_rights(self) -> None:
+        """Tell the client of each channel that it may write now and might not before, or the reverse."""
+        for sid, opened in self._channels.items():
+            if opened.writable != opened.channel.writable_by(self._who):
+                self._announce_rights(sid)
 
     def _close(self, message: Any) -> None:
         for number in self._channels.pop(message.sid).subscriptions:
@@ -213,7 +230,7 @@ class Session:
     def _write(self, message: Any) -> None:
         opened = self._channels[message.sid]
         channel, cell = opened.channel, opened.channel.cell
-        who = Who(via="ca", user=self._user, peer=self._circuit.peer, claim=self._host)
+        who = self._who
         put, kind = Put(message, opened.cid, who), ChannelType(message.data_type)
         if kind in (ChannelType.PUT_ACKT, ChannelType.PUT_ACKS):  # acknowledged alarms are not kept here
             self._answer(put)
@@ -228,6 +245,8 @@ class Session:
             value, caution = decode_put(kind, message.data_count, bytes(message.buffers[1]), channel.field)
         except RefusedError as error:
             log_refusal(channel.name, "", who, error)
+            if channel.puts == "value":
+                cell.refuse("?", who, error)
             self._answer(put, error)
             return
         accepting = accept(cell, value, who, caution)
@@ -238,7 +257,7 @@ class Session:
         task.add_done_callback(lambda done: self._accepted(put, cell, done))
         self._circuit.hold(task)
 
-    def _accepted(self, put: Put, cell: Cell, task: "asyncio.Task[Ending | None]") -> None:
+    def _accepted(self, put: Put, cell: Cell, task: asyncio.Task[Ending | None]) -> None:
         if task.cancelled():
             return
         error = task.exception()

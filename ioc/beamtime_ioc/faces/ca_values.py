@@ -12,7 +12,7 @@ from caproto import ChannelType
 
 from beamtime_ioc.errors import BadValueError
 from beamtime_ioc.faces.ca_fields import STRING_BYTES, Field
-from beamtime_ioc.faces.limits import control_limits, display_limits
+from beamtime_ioc.faces.limits import WARNING, alarm_limits, control_limits, display_limits
 from beamtime_ioc.faces.stamp import split_stamp
 from beamtime_ioc.posting import Reading
 from beamtime_ioc.records import Record
@@ -83,9 +83,20 @@ def _as_text(value: Value, field: Field, record: Record) -> str:
         return field.labels[value] if 0 <= value < len(field.labels) else str(value)
     if isinstance(value, float) and field.native in (ChannelType.DOUBLE, ChannelType.FLOAT):
         precision = min(max(int(record.number("PREC")), 0), 17)
-        text = f"{value:.{precision}f}"
+        text = _with_digits(value, precision)
         return text if len(text) < STRING_BYTES else f"{value:.{precision}e}"
     return str(int(value)) if isinstance(value, float) else str(value)
+
+
+def _with_digits(value: float, precision: int) -> str:
+    """As C writes it: with up to 8 digits and below ten millions, halves are rounded away from 0."""
+    if precision > 8 or not abs(value) <= 1e7:
+        return f"{value:.{precision}f}"
+    scale = 10**precision
+    whole = int(abs(value))
+    rest = (int((abs(value) - whole) * scale * 10) + 5) // 10
+    digits = f".{rest % scale:0{precision}d}" if precision else ""
+    return f"{'-' if value < 0 else ''}{whole + rest // scale}{digits}"
 
 
 def _element(value: float, kind: ChannelType) -> bytes:
@@ -122,13 +133,12 @@ def encode_metadata(kind: ChannelType, field: Field, record: Record, reading: Re
 def _fill_limits(structure: Any, kind: ChannelType, field: Field, record: Record) -> None:
     native = native_of(kind)
     floats = native in (ChannelType.FLOAT, ChannelType.DOUBLE)
-    # Like a C record without HHSV and so on: there are no alarm limits, whatever HIHI says.
     nothing = (math.nan, math.nan) if floats else (0.0, 0.0)
     limits = {
         "disp": display_limits(record) if field.live else nothing,
         "ctrl": control_limits(record) if field.live else nothing,
-        "alarm": nothing,
-        "warning": nothing,
+        "alarm": alarm_limits(record) if field.live else nothing,
+        "warning": alarm_limits(record, WARNING) if field.live else nothing,
     }
     for word, ends in limits.items():
         for side, value in zip(("lower", "upper"), ends, strict=True):
@@ -141,7 +151,7 @@ def _fill_limits(structure: Any, kind: ChannelType, field: Field, record: Record
                 setattr(structure, name, value)
             else:
                 _, low, high = FORMATS[native]
-                setattr(structure, name, int(min(max(value, low), high)))
+                setattr(structure, name, int(min(max(value, low), high)) if math.isfinite(value) else 0)
 
 
 def with_elements(command: int, kind: int, count: int, status: int, number: int, payload: bytes) -> bytes:

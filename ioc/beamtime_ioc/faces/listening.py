@@ -64,8 +64,13 @@ def choose_interfaces(name: str, configured: Sequence[str]) -> list[str]:
     return found or [resolve(host, "epics.interfaces of the site file") for host in configured] or [ANY]
 
 
-def addresses(name: str, *, default_port: int) -> list[tuple[str, int]]:
+def addresses(name: str, *, default_port: int, listed: str | None = None) -> list[tuple[str, int]]:
     """The addresses that a variable lists, such as `192.0.2.255 console1:5064`.
+
+    Parameters
+    ----------
+    listed
+        The list itself, when it is no variable of the environment that has it.
 
     Raises
     ------
@@ -73,7 +78,8 @@ def addresses(name: str, *, default_port: int) -> list[tuple[str, int]]:
         A name cannot be resolved, or a port is none.
     """
     found: list[tuple[str, int]] = []
-    for word in os.environ.get(name, "").replace(",", " ").split():
+    text = os.environ.get(name, "") if listed is None else listed
+    for word in text.replace(",", " ").split():
         host, colon, port = word.partition(":")
         found.append((resolve(host, name), _port(port, name) if colon else default_port))
     return found

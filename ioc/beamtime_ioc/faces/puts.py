@@ -3,12 +3,18 @@
 import logging
 
 from beamtime_ioc.board import Cell, Ending
-from beamtime_ioc.errors import BeamtimeError, RefusedError
+from beamtime_ioc.errors import BeamtimeError, NotAllowedError, RefusedError
+from beamtime_ioc.faces.seldom import Seldom
 from beamtime_ioc.model import Who, one_line
 
 log = logging.getLogger(__name__)
 
 VALUE_LIMIT = 200
+DENIED_PERIOD_S = 10.0
+WRONG_PERIOD_S = 1.0
+"""A person is slower and finds each mistake in the log; a program that runs wild does not fill it."""
+
+_denied, _wrong = Seldom(log), Seldom(log)
 
 
 async def accept(cell: Cell, value: object, who: Who, caution: str = "") -> Ending | None:
@@ -41,9 +47,13 @@ async def accept(cell: Cell, value: object, who: Who, caution: str = "") -> Endi
 
 
 def log_refusal(name: str, value: object, who: Who, error: BeamtimeError) -> None:
-    log.info(
-        "put %r to %s by %s refused: %s", one_line(str(value), VALUE_LIMIT), name, who, one_line(str(error))
-    )
+    """One line per computer, record and period, with the number of others; longer for who has no rights."""
+    sent = one_line(str(value), VALUE_LIMIT)
+    words = f"put {sent!r} to {name} by {who} refused: {one_line(str(error))}"
+    if isinstance(error, NotAllowedError):
+        _denied.line(logging.INFO, f"{who.peer} {name}", DENIED_PERIOD_S, words)
+    else:
+        _wrong.line(logging.INFO, f"{who.peer} {name}", WRONG_PERIOD_S, words)
 
 
 def waits_for_end(cell: Cell, *, client_waits: bool) -> bool:

@@ -5,14 +5,15 @@ import asyncio
 import logging
 import os
 import time
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any
 
 from p4p.server import Server, StaticProvider
 from p4p.server.asyncio import Handler, SharedPV
 
-from beamtime_ioc.board import Board, Cell
-from beamtime_ioc.errors import BadValueError, BeamtimeError, PortTakenError
+from beamtime_ioc.board import Board, Cell, Row, StructureCell, TableCell
+from beamtime_ioc.engine.thread import in_thread
+from beamtime_ioc.errors import BadValueError, BeamtimeError, PortTakenError, RefusedError
 from beamtime_ioc.faces.listening import (
     LOOPBACK,
     PortChoice,
@@ -23,10 +24,22 @@ from beamtime_ioc.faces.listening import (
     is_loopback,
 )
 from beamtime_ioc.faces.puts import accept, log_refusal, waits_for_end
-from beamtime_ioc.faces.pva_types import first_value, later_value, progress_value, type_of
+from beamtime_ioc.faces.pva_log import LIBRARY_LOG
+from beamtime_ioc.faces.pva_press import PressPv
+from beamtime_ioc.faces.pva_types import (
+    first_value,
+    later_value,
+    progress_value,
+    structure_type,
+    structure_value,
+    table_type,
+    table_value,
+    type_of,
+)
+from beamtime_ioc.faces.turns import Turns
 from beamtime_ioc.model import Who, one_line
 from beamtime_ioc.posting import Posting, Reading
-from beamtime_ioc.progress import RunView
+from beamtime_ioc.procfs import connections_to
 from beamtime_ioc.records import Kind
 
 log = logging.getLogger(__name__)
@@ -58,7 +71,16 @@ class RecordPv(Handler):
 
     def put(self, pv: SharedPV, op: Any) -> None:
         """Called by p4p in the loop: a coroutine that raised there would never answer the client."""
-        who = self._server.known(op)
+        self._server.turns.do(lambda: self._put(op))
+
+    def _put(self, op: Any) -> None:
+        try:
+            who = self._server.known(op)
+        except UnicodeDecodeError:
+            error = RefusedError("the account is no Unicode text", advice="name yourself in UTF-8")
+            log_refusal(self._cell.name, "", Who(via="pva", user="", peer=_host_of(op)), error)
+            op.done(error=str(error))
+            return
         answering = self._answer(op, who)
         if who is not None and self._cell.hook is None and not self._waiting:
             # Nothing in it waits, and nobody is before it: a task would cost more than all the rest.
@@ -105,36 +127,38 @@ class RecordPv(Handler):
         except UnicodeDecodeError:
             error = BadValueError(f"{self._cell.name}: the text is no Unicode text", advice="send UTF-8")
         log_refusal(self._cell.name, "", who, error)
+        self._cell.refuse("?", who, error)
         raise error
 
 
-class ProgressPv(Handler):
-    """The run of one action as a structure; the IOC writes it."""
+class ShownPv(Handler):
+    """What the IOC writes and clients read: a run's progress, a table, a structure."""
 
-    def __init__(self, posting: Posting[RunView]) -> None:
-        self._posting = posting
-        self.pv = SharedPV(handler=self, initial=progress_value(posting.reading))
+    def __init__(self, posting: Posting[Any], value_of: Callable[[Reading[Any]], Any]) -> None:
+        self.name = posting.name
+        self._posting, self._value_of = posting, value_of
+        self.pv = SharedPV(handler=self, initial=value_of(posting.reading))
         posting.watchers.append(self._post)
 
     def close(self) -> None:
         self._posting.watchers.remove(self._post)
         self.pv.close()
 
-    def _post(self, reading: Reading[RunView]) -> None:
+    def _post(self, reading: Reading[Any]) -> None:
         try:
-            self.pv.post(progress_value(reading))
+            self.pv.post(self._value_of(reading))
         except Exception:
-            log.exception("%s cannot be shown over PVA", self._posting.name)
+            log.exception("%s cannot be shown over PVA", self.name)
 
     def put(self, pv: SharedPV, op: Any) -> None:
-        op.done(error=f"{self._posting.name} is written by the IOC only; read it")
+        op.done(error=f"{self.name} is written by the IOC only; read it")
 
     def rpc(self, pv: SharedPV, op: Any) -> None:
-        op.done(error=f"{self._posting.name} takes no RPC; read it")
+        op.done(error=f"{self.name} takes no RPC; read it")
 
 
 class PvaServer:
-    """Serves every record and alias of a board, and the progress of its actions, over PVAccess.
+    """Serves every record and alias of a board, its tables and structures, and the progress of its actions.
 
     Parameters
     ----------
@@ -149,6 +173,8 @@ class PvaServer:
         Where searches are answered.
     tcp_port
         Where clients are served: another one only if nobody chose and 5075 was taken.
+    turns
+        When puts are done.
     settings
         What pvxs made of all settings, by the names of the variables.
     """
@@ -157,8 +183,9 @@ class PvaServer:
         self._board, self._wanted_port, self._wanted_interfaces = board, port, interfaces
         self.port = self.tcp_port = 0
         self.settings: Mapping[str, str] = {}
-        self._pvs: list[RecordPv | ProgressPv] = []
+        self._pvs: list[RecordPv | ShownPv | PressPv] = []
         self._server: Server | None = None
+        self.turns = Turns()
         self._tasks: set[asyncio.Task[Any]] = set()
         self._known: dict[tuple[str, str], tuple[float, Who]] = {}
         self._roles: dict[str, tuple[float, asyncio.Future[set[str]]]] = {}
@@ -190,6 +217,7 @@ class PvaServer:
             "EPICS_PVAS_SERVER_PORT": str(tcp.port),
             "EPICS_PVAS_BROADCAST_PORT": str(search.port),
         }
+        LIBRARY_LOG.take()
         provider = self._provide()
         try:
             self._server = Server(providers=[provider], conf=conf, useenv=False)
@@ -218,11 +246,18 @@ class PvaServer:
             self._pvs.append(made)
             for name in (cell.name, *cell.record.aliases):
                 provider.add(name, made.pv)
-        for posting in self._board.progress.values():
-            shown = ProgressPv(posting)
-            self._pvs.append(shown)
-            provider.add(posting.name, shown.pv)
+        shown = [ShownPv(posting, progress_value) for posting in self._board.progress.values()]
+        shown += [_table_pv(cell) for cell in self._board.tables.values()]
+        shown += [_structure_pv(cell) for cell in self._board.structures.values()]
+        for made in (*shown, PressPv(self._board, self)):
+            self._pvs.append(made)
+            provider.add(made.name, made.pv)
         return provider
+
+    def count_clients(self) -> int:
+        """How many are connected; blocks for a moment, so ask in a thread."""
+        # pvxs could tell, but p4p holds the GIL while it waits for a lock that a put's own thread may have.
+        return connections_to(self.tcp_port) if self._server is not None else 0
 
     def keep(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
         """Run something that does not end with the client who asked for it."""
@@ -241,7 +276,7 @@ class PvaServer:
         account, peer = op.account(), op.peer()
         user = one_line(account, 40)
         roles = await self.roles_of(user, op)
-        who = Who(via="pva", user=user, peer=peer.rpartition(":")[0], roles=roles)
+        who = Who(via="pva", user=user, peer=_host_of(op), roles=roles)
         if len(self._known) > 1000:
             self._known.clear()
         asked, _ = self._roles.get(user, (time.monotonic(), None))
@@ -255,7 +290,7 @@ class PvaServer:
         if found is None or now - asked > ROLES_KEPT_S:
             if len(self._roles) > 1000:  # somebody invents accounts
                 self._roles.clear()
-            found = asyncio.ensure_future(asyncio.to_thread(op.roles))
+            found = asyncio.ensure_future(in_thread("groups of an account", op.roles))
             self._roles[user] = now, found
         return tuple(sorted(await asyncio.shield(found)))
 
@@ -267,10 +302,24 @@ class PvaServer:
         await asyncio.gather(*tasks, return_exceptions=True)
         if self._server is not None:
             server, self._server = self._server, None
-            await asyncio.to_thread(server.stop)
+            await in_thread("end of PVA", server.stop)
         for made in self._pvs:
             made.close()
         self._pvs.clear()
+
+
+def _table_pv(cell: TableCell) -> ShownPv:
+    kind = table_type(cell.table)
+
+    def value_of(reading: Reading[tuple[Row, ...]]) -> Any:
+        return table_value(kind, cell.table, reading)
+
+    return ShownPv(cell, value_of)
+
+
+def _structure_pv(cell: StructureCell) -> ShownPv:
+    kind = structure_type(cell.table)
+    return ShownPv(cell, lambda reading: structure_value(kind, cell.table, reading))
 
 
 def _require_free(tcp: PortChoice, search: PortChoice, interfaces: Sequence[str]) -> None:
@@ -281,6 +330,11 @@ def _require_free(tcp: PortChoice, search: PortChoice, interfaces: Sequence[str]
     if search.setting:
         for interface in interfaces:
             bind_udp(interface, search.port, "PVA", search.setting).close()
+
+
+def _host_of(op: Any) -> str:
+    """Where the client is, without its port: the only thing that it does not claim."""
+    return op.peer().rpartition(":")[0]
 
 
 def _blocks(op: Any) -> bool:

@@ -1,0 +1,1 @@
+"""Bytes that nobody should send, made of messages that everybody sends."""
