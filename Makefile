@@ -1,13 +1,19 @@
 # `make demo` and `make test` do all the set-up by themselves; see tools/setup.sh.
 #   make test ARGS="-k directories"      what pytest is told besides
+#   make chaos ACTIONS=150 KILLS=1,4     how many actions; a kill each 1 to 4 s; SEED=7 repeats one
+#   make fuzz SECONDS=300                broken messages at CA, then at PVA, for so long each; SEED=7 repeats
 #   make demo PYTHON=/opt/bin/python3    the interpreter of a new .venv
 
 ARGS ?=
+ACTIONS ?= 5000
+KILLS ?= 5,40
+SEED ?=
+SECONDS ?= 60
 VENV := .venv/bin
 # The sources are read from the checkout; a run as root must not leave bytecode that others cannot replace.
 export PYTHONDONTWRITEBYTECODE := 1
 
-.PHONY: help demo test lint types docs bench clean
+.PHONY: help demo test lint types docs bench chaos fuzz screens clean
 
 help:
 	@echo "make demo    the whole facility in a box: one press begins a beamtime"
@@ -16,6 +22,9 @@ help:
 	@echo "make types   pyright"
 	@echo "make docs    Sphinx into docs/_build; warnings are errors"
 	@echo "make bench   the speed, beside bare peers     (ARGS=... goes to benchmarks/run.py)"
+	@echo "make screens every screen of MEDM and Phoebus as a picture, into docs/images"
+	@echo "make chaos   an IOC at work, killed again and again: nothing lost, nothing doubled (ACTIONS=, KILLS=)"
+	@echo "make fuzz    broken messages at every port: it serves on, no value changes (SECONDS=, SEED=)"
 	@echo "make clean   remove what the others leave, but not .venv"
 
 demo:
@@ -32,7 +41,7 @@ lint:
 	$(VENV)/lint-imports --no-cache
 
 types:
-	@tools/setup.sh sim test docs dev
+	@tools/setup.sh sim test docs dev bench
 	$(VENV)/pyright
 
 docs:
@@ -41,8 +50,21 @@ docs:
 	@echo "docs: docs/_build/html/index.html"
 
 bench:
-	@tools/setup.sh sim test
+	@tools/setup.sh sim test bench
 	$(VENV)/python benchmarks/run.py $(ARGS)
+
+chaos:
+	@tools/setup.sh sim test
+	@PYTHONPATH=tests$${PYTHONPATH:+:$$PYTHONPATH} $(VENV)/python -m chaos \
+		--actions $(ACTIONS) --kills $(KILLS) $(if $(SEED),--seed $(SEED)) $(ARGS)
+
+screens:
+	@tools/screens.sh
+
+fuzz:
+	@tools/setup.sh sim test
+	@for protocol in ca pva; do PYTHONPATH=tests$${PYTHONPATH:+:$$PYTHONPATH} $(VENV)/python -m fuzz $$protocol \
+		--seconds $(SECONDS) $(if $(SEED),--seed $(SEED)) || exit 1; done
 
 clean:
 	rm -rf docs/_build build dist .ruff_cache .pytest_cache .hypothesis .import_linter_cache

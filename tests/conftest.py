@@ -4,9 +4,14 @@ import os
 import tempfile
 from collections.abc import Generator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import hypothesis
 import pytest
+
+if TYPE_CHECKING:
+    from pg_house import Database, Postgres
+    from ssh_house import SshHouse
 
 # Before any test loads an EPICS library, which reads these once: whoever runs the tests at a beamline must
 # not press its buttons. A test that needs other settings gives them to the process it starts.
@@ -46,3 +51,29 @@ def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest
     report = yield
     _refuse_skip(report)
     return report
+
+
+@pytest.fixture(scope="session")
+def postgres() -> "Generator[Postgres, None, None]":
+    """A PostgreSQL server of this worker; who stops it starts it again."""
+    from pg_house import postgres_server
+
+    with postgres_server() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def ssh_servers() -> "Generator[SshHouse, None, None]":
+    """Two hosts of this worker that are reached over ssh."""
+    from ssh_house import ssh_house
+
+    with ssh_house() as house:
+        yield house
+
+
+@pytest.fixture
+def database(postgres: "Postgres") -> "Generator[Database, None, None]":
+    """A fresh database, which holds the engine's tables already."""
+    made = postgres.database()
+    yield made
+    postgres.drop(made)

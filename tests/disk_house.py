@@ -14,8 +14,9 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from beamtime_handlers.clients import local_hosts
-from beamtime_handlers.clients.local_hosts import LocalHosts, Settings
+from beamtime_handlers.clients.hosts import local
+from beamtime_handlers.clients.hosts.directories import Directories
+from beamtime_handlers.clients.hosts.local import Settings
 from beamtime_ioc.errors import BeamtimeError
 from beamtime_ioc.model import Experiment, Person, Place, Site
 from beamtime_ioc.ports import Context
@@ -39,10 +40,10 @@ def place_at(top: Path, **fields: Any) -> Place:
     return Place(**{"name": "det1", "top": PurePosixPath(top), **fields})
 
 
-def hosts_for(*places: Place, **settings: Any) -> LocalHosts:
+def hosts_for(*places: Place, **settings: Any) -> Directories:
     site = Site(prefix="99bm:Beamtime:", beamline="99-BM-A,B", zone=ZONE, places=places)
     context = Context(site=site, directory=Path("/"), state=Path("/"), outbox=MemoryOutbox())
-    return local_hosts.build(Settings(**settings), context)
+    return local.build(Settings(**settings), context)
 
 
 def mode_of(path: Path) -> str:

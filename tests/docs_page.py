@@ -22,6 +22,7 @@ CHANGING = (
     (r"\d+\.\d+ ?s\b", "<duration>"),
     (r"[\d.e+]+ GB\b", "<space>"),
     (r"aps:\d+", "<key>"),
+    (r"\b\d+ records\b", "<many> records"),  # each new record would change the pages
     (r"[\w.-]+ from 127\.0\.0\.1", "<somebody>"),
     # It is kept in whole seconds, and a machine can press twice in one.
     (r"(made|stands already) +time of the look-up", "<noted> time of the look-up"),

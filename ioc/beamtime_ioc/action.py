@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
+from beamtime_ioc.errors import ExperimentClosedError
 from beamtime_ioc.model import Experiment, Json, Site
 
 P = TypeVar("P")
@@ -39,6 +40,8 @@ class Effect:
         Reads it back and returns what it read; raises `NotVerifiedError` when it does not hold.
     retries
         How often `make` is tried again when the service asks for it (`DeferredError`) or is away.
+    detail
+        What a preview says behind the title, of what `look` has found.
     """
 
     title: str
@@ -46,6 +49,7 @@ class Effect:
     make: Callable[[], object]
     verify: Callable[[], Json]
     retries: int = 0
+    detail: Callable[[Json], str] | None = None
 
 
 class Run(Protocol):
@@ -57,6 +61,11 @@ class Run(Protocol):
 
     @property
     def id(self) -> str: ...
+
+    @property
+    def pressed(self) -> str:
+        """Name of the action that was pressed; inside a called action that of its caller."""
+        ...
 
     @property
     def site(self) -> Site: ...
@@ -130,6 +139,10 @@ class Run(Protocol):
         """Run another action inside this one, and return what its handler returns."""
         ...
 
+    def about(self, experiment: Experiment) -> None:
+        """Say whom the run is for, where only its work finds that out: history and audit name it so."""
+        ...
+
     def hold(self, title: str, reason: str) -> None:
         """Say in the checklist what is not done now, and why."""
         ...
@@ -151,13 +164,42 @@ class Action:
     exclusive: bool
     needs_experiment: bool
     handler: Handler
+    queue: str = ""
+    irreversible: bool = False
+    schedule_steps: tuple[str, ...] = ()
+    armed: bool = False
+    on_closed: bool = False
+
+    @property
+    def needs_arm(self) -> bool:
+        """Whether a press needs the second step."""
+        return self.irreversible or self.armed
+
+    def require_open(self, experiment: Experiment | None) -> None:
+        """See that the experiment is not closed, unless the action may work on such a one.
+
+        Raises
+        ------
+        ExperimentClosedError
+        """
+        if experiment is not None and not experiment.open and self.needs_experiment and not self.on_closed:
+            raise ExperimentClosedError(experiment.name)
 
     def __call__(self, run: Run, experiment: Experiment | None, **arguments: Json) -> Any:
         return self.handler(run, experiment, **arguments)
 
 
 def action(
-    name: str, *, resource: str, exclusive: bool = False, needs_experiment: bool = True
+    name: str,
+    *,
+    resource: str,
+    exclusive: bool = False,
+    needs_experiment: bool = True,
+    queue: str = "",
+    irreversible: bool = False,
+    schedule_steps: tuple[str, ...] = (),
+    armed: bool = False,
+    on_closed: bool = False,
 ) -> Callable[[Handler], Action]:
     """Make a plain function the handler of a button.
 
@@ -172,6 +214,20 @@ def action(
         changes whose experiment it is.
     needs_experiment
         Without a current experiment the press is refused; otherwise the handler may get None.
+    queue
+        Empty: the IOC itself does the work. A name: with PostgreSQL, the workers of that queue do it, on
+        other hosts (`beamtime worker SITE.yaml --queue NAME`). All actions of a resource have one queue.
+    irreversible
+        What it does cannot be undone: a press needs a second step, the experiment's name typed into
+        `<Action>Arm` (`arm.template`). It needs an experiment.
+    schedule_steps
+        The steps that ask the schedule, those of called actions too: `without_schedule` of the site file
+        says of each whether it may go on without it.
+    armed
+        It can be undone, and a press needs that second step all the same.
+    on_closed
+        May be pressed, and called, for an experiment whose beamtime was ended. Others that need an experiment
+        are refused then.
     """
 
     def decorate(handler: Handler) -> Action:
@@ -181,6 +237,11 @@ def action(
             exclusive=exclusive,
             needs_experiment=needs_experiment,
             handler=handler,
+            queue=queue,
+            irreversible=irreversible,
+            schedule_steps=schedule_steps,
+            armed=armed,
+            on_closed=on_closed,
         )
 
     return decorate

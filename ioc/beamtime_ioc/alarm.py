@@ -17,8 +17,14 @@ class Status(IntEnum):
     """The alarm states of EPICS that are used here, as EPICS numbers them (alarm.h)."""
 
     NO_ALARM = 0
+    HIHI = 3
+    HIGH = 4
+    LOLO = 5
+    LOW = 6
     STATE = 7
+    COS = 8
     COMM = 9
+    TIMEOUT = 10
     SOFT = 15
     UDF = 17
 

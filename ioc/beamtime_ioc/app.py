@@ -6,32 +6,59 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import AsyncExitStack
+from datetime import timedelta
 from importlib.metadata import version
 from pathlib import Path
+from typing import TYPE_CHECKING, cast
 
-from beamtime_ioc.access import load_gate
+from sqlalchemy.exc import SQLAlchemyError
+
 from beamtime_ioc.action import Action
+from beamtime_ioc.arguments import check_arguments
+from beamtime_ioc.arming import Arming
+from beamtime_ioc.audit import AuditLog
+from beamtime_ioc.auditor import Auditor
 from beamtime_ioc.board import Board
+from beamtime_ioc.calls import Calls
 from beamtime_ioc.config import SiteFile, read_site_file
-from beamtime_ioc.engine.engine import Engine
+from beamtime_ioc.engine.guard import LOOK_S
+from beamtime_ioc.engine.thread import in_thread
 from beamtime_ioc.engine.workshop import Workshop
+from beamtime_ioc.health import Health
 from beamtime_ioc.identity import FIELDS, LOOKED_UP, IdentityRecords
 from beamtime_ioc.journal import Journal
+from beamtime_ioc.kept_schedule import keep_answers
+from beamtime_ioc.life import Life
+from beamtime_ioc.linking import SOURCES, Linking
 from beamtime_ioc.model import Site
-from beamtime_ioc.ports import Context, Outbox, Service, Services
-from beamtime_ioc.records import RecordSet, db_dir, load_records
+from beamtime_ioc.ports import Context, Outbox, Schedule, Service, Services
+from beamtime_ioc.records import RecordSet, load_records, shipped
 from beamtime_ioc.registry import load_actions, load_services
+from beamtime_ioc.reloading import AccessReload
+from beamtime_ioc.resolving import Resolving, reopen_unbegun
+from beamtime_ioc.retention import Retention
 from beamtime_ioc.runner import Runner
-from beamtime_ioc.store import Store, StoredIdentity, StoredOutbox
-from beamtime_ioc.values import Value
+from beamtime_ioc.schedule_watch import ScheduleWatch
+from beamtime_ioc.schedules import Schedules
+from beamtime_ioc.sitegate import SiteGate
+from beamtime_ioc.store import Store
+from beamtime_ioc.stored_doubts import StoredDoubts
+from beamtime_ioc.stored_identity import StoredIdentity
+from beamtime_ioc.stored_outbox import StoredOutbox
+from beamtime_ioc.switches import StoredSwitches
+from beamtime_ioc.table_sources import COLUMNS, TableSources
+from beamtime_ioc.twin import Found
+
+if TYPE_CHECKING:
+    from beamtime_ioc.engine.durable import DurableEngine
 
 log = logging.getLogger(__name__)
 
-GRACE_S = 30.0
-ENGINE_STATES = ("Starting", "Running", "Stopping", "Failed")
+GRACE_S, AUDIT_GRACE_S = 30.0, 2.0
+LOOPBACK_SEARCH_S = 0.3
 
 
 def build_services(file: SiteFile, outbox: Outbox) -> tuple[Site, Mapping[str, Service]]:
@@ -47,10 +74,10 @@ def build_services(file: SiteFile, outbox: Outbox) -> tuple[Site, Mapping[str, S
     modules = dict(load_services(file))
     settings = {section: file.section(section, module.Settings) for section, module in modules.items()}
     site = file.site()
-    context = Context(
-        site=site, directory=file.directory, state=file.resolve(file.frame.state), outbox=outbox
-    )
-    return site, {section: module.build(settings[section], context) for section, module in modules.items()}
+    state = file.resolve(file.frame.state)
+    context = Context(site=site, directory=file.directory, state=state, outbox=outbox)
+    clients = {section: module.build(settings[section], context) for section, module in modules.items()}
+    return site, keep_answers(clients, state, [site.beamline, file.sections.get("schedule")])
 
 
 def load_site_records(file: SiteFile, actions: Mapping[str, Action]) -> RecordSet:
@@ -59,30 +86,60 @@ def load_site_records(file: SiteFile, actions: Mapping[str, Action]) -> RecordSe
     Raises
     ------
     RecordFileError
-        A file is wrong, or an action row has no handler.
+        A file is wrong, an action row has no handler, or a table nothing that fills it.
+    SiteFileError
+        A schedule presses a button that there is not.
     """
-    files = [db_dir() / "beamtime.substitutions", *(file.resolve(path) for path in file.frame.records)]
+    files = [*shipped(), *(file.resolve(path) for path in file.frame.records)]
     records = load_records(files, prefix=file.frame.prefix)
     records.check_actions(actions)
     records.check_fields([*FIELDS, LOOKED_UP])
+    records.check_sources({**COLUMNS, **SOURCES})
+    file.check_neighbours([record.suffix for record in records.fields()])
+    file.check_without_schedule({action.name: action.schedule_steps for action in actions.values()})
+    armed = [action.name for action in actions.values() if action.needs_arm]
+    records.check_armed(armed)
+    check_arguments(records, actions)
+    file.check_schedules([row.action for row in records.actions()], armed)
     for name in sorted(set(actions) - {row.action for row in records.actions()}):
         log.info("action %s has no button", name)
     return records
 
 
+def durable_engine(
+    workshop: Workshop, store: Store, *, queues: Collection[str] | None = None, look_s: float = LOOK_S
+) -> "DurableEngine":
+    """The engine that survives kill -9; half a second of imports, while which the faces serve."""
+    for variable in [name for name in os.environ if name.startswith("DBOS")]:
+        del os.environ[variable]  # read at import: they would change where and how runs are kept
+    from beamtime_ioc.engine.durable import DurableEngine
+
+    return DurableEngine(workshop, store, queues=queues, look_s=look_s)
+
+
 class Ioc:
     """One site at work."""
 
-    def __init__(self, site_file: Path, *, engine: Callable[[Workshop, Store], Engine] | None = None) -> None:
+    def __init__(self, site_file: Path) -> None:
         self.file = read_site_file(site_file)
-        self._make_engine = engine or _durable
         self.actions = load_actions()
         self.records = load_site_records(self.file, self.actions)
-        self.gate = load_gate(self.file.resolve(self.file.frame.access) if self.file.frame.access else None)
-        self.gate.check_groups(record.asg for record in self.records.records.values() if record.writable)
+        access = self.file.frame.access
+        self.gate = SiteGate(self.file.resolve(access) if access else None)
+        self.gate.check_groups(self.records.groups())
 
-    async def start(self) -> None:
+    async def start(self, end: asyncio.Event) -> bool:
         """Serve first, then let the engine work; returns when a press is taken.
+
+        Parameters
+        ----------
+        end
+            Set when the program shall end: while another IOC goes before this one, it ends at once.
+
+        Returns
+        -------
+        bool
+            False if it was to end before a press was ever taken: nothing is left running.
 
         Raises
         ------
@@ -90,16 +147,58 @@ class Ioc:
             A file, the state, a service's settings or a port: nothing is left running.
         """
         async with AsyncExitStack() as stack:
-            self.store = Store(self.file.resolve(self.file.frame.state), self.file.frame.prefix)
+            frame = self.file.frame
+            self.store = Store(self.file.resolve(frame.state), frame.prefix, database=frame.database)
             stack.callback(self.store.close)
-            self._build()
+            try:
+                self._build()
+            except SQLAlchemyError as error:
+                raise self.store.trouble(error) from error
+            stack.callback(self.audit.close)
+            for task in self.tables.start():
+                stack.callback(task.cancel)
             await self._serve(stack)
-            self.engine = await asyncio.to_thread(self._make_engine, self.workshop, self.store)
-            await asyncio.to_thread(self.engine.start, self.runner)
+            self.life.begin(stack, ca=self.ca.counts, pva=self.pva.count_clients)
+            alone = asyncio.create_task(self.life.be_alone(end), name="twin")
+            self.engine = await in_thread("engine", durable_engine, self.workshop, self.store)
+            if not await alone:
+                return False
+            self.linking.start()  # what another IOC of this prefix writes, two must not write
+            stack.callback(self.linking.stop)
+            await in_thread("start of the engine", self.engine.start, self.runner, list(self.runner.active))
             self._ends = stack.pop_all()
         self.runner.engine = self.engine
-        self._show_engine("Running")
-        self._clock = asyncio.create_task(self._tick(), name="clock")
+        self.health.show_state("Running")
+        work = {
+            "clock": self._tick(),
+            "health": self.health.watch(self.engine),
+            "retention": self._retain().watch(),
+            "schedule watch": self.schedule_watch.watch(),
+            "twin": self.life.twin.watch(),
+        }
+        self._tasks = [asyncio.create_task(each, name=name) for name, each in work.items()]
+        self.schedules.start()
+        return True
+
+    def _look(self) -> Sequence[Found]:
+        """Everybody who serves our `Instance` record; blocks."""
+        from beamtime_ioc.faces.ca_question import find_instances, targets
+        from beamtime_ioc.faces.listening import is_loopback
+
+        asked, interfaces = self.file.frame.twin, self.ca.interfaces
+        where = targets(interfaces, self.ca.port, asked.addresses)
+        loopback = all(map(is_loopback, interfaces))
+        wait_s = min(asked.search_s, LOOPBACK_SEARCH_S) if loopback else asked.search_s
+        return find_instances(self.records.prefix + "Instance", where, wait_s)
+
+    def _retain(self) -> Retention:
+        return Retention(
+            self.engine,
+            Journal(self.store.engine),
+            self.store.directory,
+            keep=timedelta(days=self.file.frame.history.keep_days),
+            zone=self.site.zone,
+        )
 
     def _build(self) -> None:
         """Everything between the database and the wires, showing how things stood when it was last down."""
@@ -108,16 +207,60 @@ class Ioc:
         services: Services = {**clients, "identity": identity}
         self.workshop = Workshop(actions=self.actions, services=services, site=self.site)
         self.board = Board(self.records, self.gate)
-        self.runner = Runner(self.board, self.workshop, identity)
+        audit_log = AuditLog(self.store.directory)
+        self.audit = Auditor(audit_log)
+        for cell in self.board.cells.values():
+            cell.ledger = self.audit
+        self.runner = Runner(self.board, self.workshop, identity, self.audit)
         self.identity = IdentityRecords(self.board, identity, self.site, self.runner)
         loop = asyncio.get_running_loop()
-        identity.changed = lambda: follow_identity(loop, self.identity)
-        journal = Journal(self.store.engine)
+        schedule = cast(Schedule | None, clients.get("schedule"))
+        every_s = 2 * self.file.frame.watch.every_s
+        self.schedule_watch = ScheduleWatch(self.board, self.site, schedule, identity, every_s=every_s)
+        identity.changed = lambda: follow_identity(loop, self.identity, self.schedule_watch)
+        journal, doubts = Journal(self.store.engine), StoredDoubts(self.store)
+        reopen_unbegun(journal, doubts)
         last = {record.action: record for name in self.actions for record in journal.last(1, name)}
-        self.runner.restore(journal.open(), last)
+        self.calls = Calls(self.runner)
+        self.arming = Arming(self.runner)
+        self.access = AccessReload(self.runner, self.gate, self.records.groups())
+        self.gate.changed.append(self.board.tell_rights)
+        self.resolving = Resolving(self.runner, journal, doubts)
+        opened = journal.open()
+        self.audit.catch_up({record.id for record in opened}, journal.run)
+        self.runner.restore(opened, last)
+        self.linking = Linking(self.file.frame, self.site, self.identity, self.runner)
         self.identity.show(identity.current(), identity.looked_up())
-        self._report_engine({"version": version("beamtime-ioc"), "actions": self._buttons()})
-        self._show_engine("Starting")
+        self.board.report("version", version("beamtime-ioc"))
+        self.board.report("actions", "\n".join(row.button.suffix for row in self.records.actions()))
+        frame, saved = self.file.frame, self.file.frame.autosave.directory
+        self.life = Life(
+            self.board,
+            self.site.zone,
+            self.store,
+            directory=self.file.resolve(saved) if saved else self.store.directory / "autosave",
+            autosave=frame.autosave,
+            twin=frame.twin,
+            look=self._look,
+        )
+        self.runner.held = lambda: self.life.twin.held
+        troubles = [lambda: self.audit.trouble, lambda: self.access.trouble]
+        troubles += [lambda: self.linking.trouble, lambda: self.life.twin.trouble]
+        self.health = Health(self.board, self.site.zone, troubles)
+        self.health.answered.append(self.life.on_answer)
+        self.life.twin.changed = self.health.say_again
+        self.health.show_state("Starting")
+        self.tables = TableSources(
+            self.file,
+            self.board,
+            self.identity,
+            clients,
+            journal,
+            (audit_log, self.audit),
+            self.store,
+            besides=self.linking.sources,
+        )
+        self.schedules = Schedules(self.file.frame.schedules, self.runner, StoredSwitches(self.store))
 
     async def _serve(self, stack: AsyncExitStack) -> None:
         from beamtime_ioc.faces.ca import CaServer
@@ -135,19 +278,13 @@ class Ioc:
             await asyncio.sleep(1)
             self.runner.tick()
 
-    def _buttons(self) -> str:
-        return "\n".join(row.button.suffix for row in self.records.actions())
-
-    def _show_engine(self, state: str) -> None:
-        self._report_engine({"state": ENGINE_STATES.index(state)})
-
-    def _report_engine(self, values: Mapping[str, Value]) -> None:
-        for word, record in self.records.engine_reports().items():
-            if word in values:
-                self.board.cells[record.name].set(values[word])
-
-    async def stop(self) -> bool:
+    async def stop(self, hasten: asyncio.Event) -> bool:
         """End: presses are refused, runs in flight stay written down, clients are let go.
+
+        Parameters
+        ----------
+        hasten
+            Set when nobody wants to wait for handlers any more.
 
         Returns
         -------
@@ -155,23 +292,26 @@ class Ioc:
             False if a handler still worked after the grace period: the process must be ended.
         """
         self.runner.engine, self.runner.why_not_ready = None, "the IOC ends"
-        self._clock.cancel()
-        self._show_engine("Stopping")
-        finished = await asyncio.to_thread(self.engine.stop, GRACE_S)
+        self.schedules.stop()
+        for task in self._tasks:
+            task.cancel()
+        self.health.show_state("Stopping")
+        self.life.ending()
+        engine = asyncio.create_task(in_thread("end of the engine", self.engine.stop, GRACE_S))
+        hastened = asyncio.create_task(hasten.wait())
+        await asyncio.wait({engine, hastened}, return_when=asyncio.FIRST_COMPLETED)
+        await self.life.end()
+        await self.pva.stop()
+        await self.ca.stop()
+        await self.audit.flush(AUDIT_GRACE_S)
+        await self.life.end()  # what was put while the clients were let go
         await self._ends.aclose()
-        return finished
+        return engine.done() and engine.result()
 
 
-def _durable(workshop: Workshop, store: Store) -> Engine:
-    # Half a second of imports: the faces serve meanwhile.
-    for variable in [name for name in os.environ if name.startswith("DBOS")]:
-        del os.environ[variable]  # read at import: they would change where and how runs are kept
-    from beamtime_ioc.engine.durable import DurableEngine
-
-    return DurableEngine(workshop, store)
-
-
-def follow_identity(loop: asyncio.AbstractEventLoop, records: IdentityRecords) -> None:
+def follow_identity(
+    loop: asyncio.AbstractEventLoop, records: IdentityRecords, schedule_watch: ScheduleWatch
+) -> None:
     """Let the records follow a row that was changed in another thread."""
 
     def check(done: Future[None]) -> None:
@@ -179,23 +319,30 @@ def follow_identity(loop: asyncio.AbstractEventLoop, records: IdentityRecords) -
             log.error("the identity records could not follow: %s", error)
 
     asyncio.run_coroutine_threadsafe(records.refresh(), loop).add_done_callback(check)
+    loop.call_soon_threadsafe(schedule_watch.tell)
 
 
 async def serve(site_file: Path, say: Callable[[str], None]) -> None:
-    """Serve a site until SIGTERM or SIGINT; says READY when every PV answers and a press is taken."""
+    """Serve a site until SIGTERM or SIGINT; says READY when every PV answers and a press is taken.
+
+    A second signal hastens the end: what still works is not waited for, and goes on at the next start.
+    """
     loop = asyncio.get_running_loop()
-    end = asyncio.Event()
+    end, hasten = asyncio.Event(), asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, end.set)
+        loop.add_signal_handler(number, lambda: hasten.set() if end.is_set() else end.set())
+    # Called in the loop, which comes to it only when the IOC is built.
+    loop.add_signal_handler(signal.SIGHUP, lambda: ioc.access.on_signal())
     ioc = Ioc(site_file)
-    await ioc.start()
-    count = len(ioc.board.cells)
-    log.info("ready: %d records on prefix %s", count, ioc.site.prefix)
-    gc.freeze()  # what was imported is looked through no more: a full look stops every client for 80 ms
-    say(f"READY prefix={ioc.site.prefix} ca={ioc.ca.port} pva={ioc.pva.port}")
-    await end.wait()
-    if not await ioc.stop():
-        log.warning("a handler did not end within %g s: its run goes on at the next start", GRACE_S)
+    if await ioc.start(end):
+        count = len(ioc.board.cells)
+        log.info("ready: %d records on prefix %s", count, ioc.site.prefix)
+        gc.freeze()  # what was imported is looked through no more: a full look stops every client for 80 ms
+        say(f"READY prefix={ioc.site.prefix} ca={ioc.ca.port} pva={ioc.pva.port}")
+        ioc.life.supervisor.ready(f"serves {count} records on {ioc.site.prefix}")
+        await end.wait()
+        if not await ioc.stop(hasten):
+            log.warning("a handler was not waited for any longer: its run goes on at the next start")
     logging.shutdown()
     sys.stdout.flush()
     os._exit(0)  # all is written and closed; a thread on a hanging disk must not keep the process

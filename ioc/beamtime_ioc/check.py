@@ -1,16 +1,26 @@
 """A look at everything a site names, before it is served."""
 
 import os
-from collections.abc import Iterator
+import sqlite3
+from collections.abc import Iterator, Sequence
+from datetime import datetime
 from pathlib import Path
+from urllib.parse import quote
+
+import sqlalchemy as sa
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from beamtime_ioc.access import load_gate
 from beamtime_ioc.app import build_services, load_site_records
 from beamtime_ioc.config import read_site_file
-from beamtime_ioc.errors import BeamtimeError
+from beamtime_ioc.database import address_of, ask_version, postgres_engine, postgres_trouble
+from beamtime_ioc.errors import BeamtimeError, StateError
 from beamtime_ioc.model import Letter
+from beamtime_ioc.mounts import network_mount
 from beamtime_ioc.ports import OutboxRow
 from beamtime_ioc.registry import load_actions
+from beamtime_ioc.store import FILE_NAME, LEAST_FREE_BYTES
+from beamtime_ioc.tables import FORMAT, about
 
 
 def check_site(path: Path) -> Iterator[tuple[bool, str]]:
@@ -30,7 +40,12 @@ def check_site(path: Path) -> Iterator[tuple[bool, str]]:
         load_gate(file.resolve(file.frame.access))
         yield True, f"access file {file.frame.access}"
     site, services = build_services(file, NoOutbox())
-    yield _state(file.resolve(file.frame.state))
+    yield _state(file.resolve(file.frame.state), file.frame.database, file.frame.prefix)
+    if file.frame.database:
+        yield _database(file.frame.database, file.resolve(file.frame.state), file.frame.prefix)
+    if site.open_steps:
+        steps = "; ".join(f"{action} at {step!r}" for action, step in sorted(site.open_steps))
+        yield True, f"without the schedule these go on: {steps}"
     if not site.places:
         yield False, "no places: CreateDirectories has nothing to do; add places: to the site file"
     for section in ("schedule", "hosts", "mail"):
@@ -54,14 +69,92 @@ class NoOutbox:
     def claim(self, letter: Letter) -> None:
         raise BeamtimeError("a check sends no letters")
 
-    def settle(self, key: str, state: str, answer: str) -> None:
+    def settle(self, key: str, state: str, answer: str, *, due: datetime | None = None) -> None:
         raise BeamtimeError("a check sends no letters")
 
+    def waiting(self) -> Sequence[tuple[OutboxRow, Letter | None]]:
+        return ()
 
-def _state(directory: Path) -> tuple[bool, str]:
+
+def _state(directory: Path, database: str, prefix: str) -> tuple[bool, str]:
+    mount = None if database else network_mount(directory)
+    if mount is not None:
+        return (
+            False,
+            f"state directory {directory} lies on a network file system ({mount.kind}): see database:",
+        )
     nearest = directory
     while not nearest.exists() and nearest != nearest.parent:
         nearest = nearest.parent
-    if os.access(nearest, os.W_OK | os.X_OK):
-        return True, f"state directory {directory}"
-    return False, f"state directory {directory} cannot be written; make it writable for this user"
+    if not os.access(nearest, os.W_OK | os.X_OK):
+        return False, f"state directory {directory} cannot be written; make it writable for this user"
+    if not database:
+        disk = os.statvfs(nearest)
+        if disk.f_bavail * disk.f_frsize < LEAST_FREE_BYTES:
+            room = LEAST_FREE_BYTES // 1_000_000
+            return False, f"state directory {directory}: its disk is full; make {room} MB of room"
+        if (directory / FILE_NAME).exists():
+            try:
+                _refuse_foreign(directory, "", prefix)
+            except BeamtimeError as error:
+                return False, f"state directory {directory}: {error}"
+    return True, f"state directory {directory}"
+
+
+def _database(text: str, directory: Path, prefix: str) -> tuple[bool, str]:
+    url = address_of(text)
+    try:
+        version = ask_version(url)
+        try:
+            _refuse_foreign(directory, text, prefix)
+        except StateError as error:
+            return False, f"state database {url.name}: {error}"
+        return True, f"state database {url.name}: PostgreSQL {version} answers"
+    except BeamtimeError as error:
+        return False, str(error)
+
+
+def _refuse_foreign(directory: Path, database: str, prefix: str) -> None:
+    """Read what a state says of itself; the IOC refuses at its start what is refused here.
+
+    Raises
+    ------
+    StateError
+        It is of another site or of a newer version, or cannot be read.
+    """
+    engine = _engine(directory / FILE_NAME, database)
+    try:
+        with engine.connect() as db:
+            if not sa.inspect(db).has_table(about.name):
+                return  # nothing was kept there yet
+            found = {row.key: row.value for row in db.execute(sa.select(about))}
+    except SQLAlchemyError as error:
+        if database:
+            raise postgres_trouble(address_of(database).name, error) from error
+        reason = error.orig if isinstance(error, DBAPIError) else error
+        raise StateError(
+            f"{FILE_NAME} cannot be read: {reason}", advice="see it as the user of the IOC"
+        ) from error
+    finally:
+        engine.dispose()
+    owner, written = found.get("prefix", prefix), found.get("format", "")
+    if owner != prefix:
+        place = "database" if database else "state directory"
+        raise StateError(
+            f"it belongs to {owner}, not to {prefix}", advice=f"give this site a {place} of its own"
+        )
+    if written.isdecimal() and int(written) > FORMAT:
+        raise StateError(
+            f"it was written by a newer version: format {written}, known is {FORMAT}",
+            advice="install that version again",
+        )
+
+
+def _engine(path: Path, database: str) -> sa.Engine:
+    if database:
+        url = address_of(database)
+        return postgres_engine(url, "beamtime check").execution_options(postgresql_readonly=True)
+    # Whoever opens an SQLite file that has no log beside it makes one, unless it is said not to change.
+    how = "mode=ro" if path.with_name(f"{path.name}-wal").exists() else "immutable=1"
+    uri = f"file:{quote(str(path))}?{how}"
+    return sa.create_engine("sqlite://", creator=lambda: sqlite3.connect(uri, uri=True), hide_parameters=True)

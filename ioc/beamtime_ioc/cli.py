@@ -1,25 +1,39 @@
 """The command `beamtime`."""
 
 import asyncio
-import json
 import logging
 import os
 import sys
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from beamtime_ioc.cli_audit import audit
+from beamtime_ioc.cli_crash import crash_test
+from beamtime_ioc.cli_history import history
+from beamtime_ioc.cli_options import (
+    BAD_END,
+    BAD_INPUT,
+    EXIT_CODES,
+    NO_ANSWER,
+    PrefixOption,
+    SiteArgument,
+    SiteOption,
+    button_name,
+    connect,
+    fail,
+    log_to_stderr,
+    parse_arguments,
+)
+from beamtime_ioc.cli_resolve import resolve
+from beamtime_ioc.cli_screens import screens
+from beamtime_ioc.cli_worker import worker
 from beamtime_ioc.errors import BeamtimeError, NoAnswerError
 
 if TYPE_CHECKING:
     from beamtime_ioc.client import Client
-    from beamtime_ioc.journal import RunRecord
-
-EXIT_CODES = (
-    "Exit codes: 0 done; 1 it did not end well; 2 a file, an option or the state is wrong; 3 no answer."
-)
-BAD_END, BAD_INPUT, NO_ANSWER = 1, 2, 3
 
 cli = typer.Typer(
     name="beamtime",
@@ -29,23 +43,6 @@ cli = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-
-SiteArgument = Annotated[Path, typer.Argument(metavar="SITE.yaml", help="The site file.", show_default=False)]
-PrefixOption = Annotated[
-    str,
-    typer.Option("--prefix", envvar="BEAMTIME_PREFIX", help="Prefix of the records, such as 99bm:Beamtime:"),
-]
-SiteOption = Annotated[
-    Path | None,
-    typer.Option(
-        "--site", envvar="BEAMTIME_SITE", help="Site file: gives prefix, ports and state directory."
-    ),
-]
-
-
-def fail(text: str, code: int) -> NoReturn:
-    typer.echo(f"beamtime: {text}", err=True)
-    raise typer.Exit(code)
 
 
 @cli.callback(invoke_without_command=True)
@@ -71,13 +68,7 @@ def serve(
     Prints one line `READY prefix=... ca=PORT pva=PORT` (search ports) when every record answers
     and presses are taken. The log goes to stderr. Exit code 0 after SIGTERM, 2 if it cannot start.
     """
-    logging.basicConfig(
-        stream=sys.stderr,
-        level=logging.DEBUG if verbose else logging.INFO,
-        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
-    )
-    for name in ("asyncio", "caproto", "urllib3"):
-        logging.getLogger(name).setLevel(logging.WARNING)
+    log_to_stderr(logging.DEBUG if verbose else logging.INFO)
     from beamtime_ioc.app import serve as serve_site
 
     asyncio.run(serve_site(site, lambda line: typer.echo(line)))
@@ -108,6 +99,23 @@ def press(
     abort: Annotated[
         bool, typer.Option("--abort", help="Ask the running action to end at its next step.")
     ] = False,
+    arm: Annotated[
+        str,
+        typer.Option(
+            "--arm",
+            help="For what cannot be undone: the name of the experiment that is meant.",
+            show_default=False,
+        ),
+    ] = "",
+    arg: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--arg",
+            metavar="NAME=VALUE",
+            help="An argument of the action, as JSON or as a text; may be given again.",
+            show_default=False,
+        ),
+    ] = None,
     prefix: PrefixOption = "",
     site: SiteOption = None,
 ) -> None:
@@ -118,21 +126,46 @@ def press(
     """
     if wait + preview + abort > 1:
         fail("--wait, --preview and --abort exclude each other", BAD_INPUT)
+    if arm and (preview or abort):
+        fail("--arm is for a press", BAD_INPUT)
+    if arg and abort:
+        fail("--arg is for a press or a preview", BAD_INPUT)
+    arguments = parse_arguments(arg or [])
     button = button_name(action)
     with connect(prefix, site) as client:
         try:
-            _press(client, button, wait=wait, preview=preview, abort=abort)
-        except NoAnswerError:
+            if arm:
+                client.write(f"{button}Arm", arm)
+            _press(client, button, arguments, wait=wait, preview=preview, abort=abort)
+        except NoAnswerError as error:
             known = client.buttons()  # raises too when it is the IOC that does not answer
+            if button in known and error.name == f"{client.prefix}{button}Arm":
+                fail(f"{button} needs no arm; press it without --arm", BAD_INPUT)
             if button in known:
                 raise
             fail(f"there is no button {button}; there are {', '.join(known)}", BAD_INPUT)
 
 
-def _press(client: "Client", button: str, *, wait: bool, preview: bool, abort: bool) -> None:
+def _press(
+    client: "Client",
+    button: str,
+    arguments: Mapping[str, object],
+    *,
+    wait: bool,
+    preview: bool,
+    abort: bool,
+) -> None:
     from beamtime_ioc.show import follow
 
-    if preview:
+    def begin() -> None:
+        if arguments:
+            client.call(button, arguments)
+        else:
+            client.press(button)
+
+    if preview and arguments:
+        typer.echo(client.call(button, arguments, preview=True))
+    elif preview:
         client.press(f"{button}Preview", wait=True)
         typer.echo(client.read(f"{button}Plan"))
     elif abort:
@@ -142,11 +175,11 @@ def _press(client: "Client", button: str, *, wait: bool, preview: bool, abort: b
         client.press(f"{button}Abort")
         typer.echo(f"{button}: abort asked")
     elif wait:
-        view = follow(client, button)
+        view = follow(client, button, begin)
         if not view.state.ended_well:
             raise typer.Exit(BAD_END)
     else:
-        client.press(button)
+        begin()
         view = client.view(button)
         typer.echo(f"{button}: run {view.run_id} {view.state}")
 
@@ -164,78 +197,39 @@ def status(
         show_status(client, watch=watch)
 
 
-@cli.command()
-def history(
-    site: SiteOption = None,
-    state: Annotated[Path | None, typer.Option("--state", help="State directory, instead of --site.")] = None,
-    action: Annotated[str, typer.Option("--action", help="Only this action.")] = "",
-    limit: Annotated[int, typer.Option("--limit", min=1, help="How many of the newest.")] = 20,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
-) -> None:
-    """List past and present runs, newest first; reads only, also while the IOC runs.
-
-    Times are UTC. Exit code 2: no state directory there.
-    """
-    from beamtime_ioc.config import read_site_file
-    from beamtime_ioc.journal import reading
-    from beamtime_ioc.store import is_held
-
-    if state is None:
-        if site is None:
-            fail(
-                "name the site file by --site (or BEAMTIME_SITE), or the state directory by --state",
-                BAD_INPUT,
-            )
-        file = read_site_file(site)
-        state = file.resolve(file.frame.state)
-    with reading(state) as journal:
-        alive = is_held(state)
-        for record in journal.last(limit, action_name(action) if action else None):
-            if as_json:
-                typer.echo(json.dumps(_as_json(record), ensure_ascii=False))
-            else:
-                typer.echo(_as_line(record, "" if alive else WITHOUT_IOC))
-
-
-WITHOUT_IOC = "waits for the next start of the IOC"
-
-
-def _as_line(record: "RunRecord", unended: str = "") -> str:
-    name = record.experiment.name if record.experiment else "-"
-    message = record.message if record.state.ended else unended
-    return (
-        f"{record.pressed:%Y-%m-%d %H:%M:%SZ}  {record.id}  {record.action:<18}  {record.state:<8}  "
-        f"{record.seconds:7.1f} s  {name}  {record.who}  {message}"
-    ).rstrip()
-
-
-def _as_json(record: "RunRecord") -> dict[str, Any]:
-    return {
-        "run": record.id,
-        "action": record.action,
-        "state": record.state,
-        "who": str(record.who),
-        "experiment": record.experiment.key if record.experiment else None,
-        "message": record.message,
-        "advice": record.advice,
-        "pressed": record.pressed.isoformat(),
-        "ended": record.ended.isoformat() if record.ended else None,
-    }
+cli.add_typer(history, name="history")
+cli.command()(audit)
+cli.command()(worker)
+cli.command()(resolve)
+cli.command()(crash_test)
+cli.command()(screens)
 
 
 @cli.command()
 def export(
     directory: Annotated[Path, typer.Argument(help="Where the files are written.", show_default=False)],
     site: SiteOption = None,
+    only_check: Annotated[
+        bool, typer.Option("--check", help="Write nothing; name what is not as it would be written.")
+    ] = False,
+    only_screens: Annotated[
+        bool, typer.Option("--screens", help="Only the screens, into medm/ and phoebus/ there.")
+    ] = False,
 ) -> None:
     """Write what follows from the records: one flat .db, the .req for autosave, the two
-    reference pages.
+    reference pages, the screens for MEDM and Phoebus.
 
-    With --site the site's own records are in them. Exit code 2 if a file is wrong.
+    With --site the site's own records are in them. Exit code 1 if --check finds a difference, 2 if a file
+    is wrong.
     """
-    from beamtime_ioc.export import write_all
+    from beamtime_ioc.export import differing, write_all
 
-    for path in write_all(directory, site):
+    if only_check:
+        faults = differing(directory, site, only_screens=only_screens)
+        for fault in faults:
+            typer.echo(fault)
+        raise typer.Exit(BAD_END if faults else 0)
+    for path in write_all(directory, site, only_screens=only_screens):
         typer.echo(path)
 
 
@@ -258,33 +252,6 @@ def demo(
     raise typer.Exit(run_demo(directory, stay=stay, say=typer.echo))
 
 
-def button_name(action: str) -> str:
-    """`begin-beamtime` as the record's name, `BeginBeamtime`."""
-    return "".join(word[:1].upper() + word[1:] for word in action.split("-"))
-
-
-def action_name(button: str) -> str:
-    """`BeginBeamtime` as the action's name, `begin-beamtime`."""
-    return "".join(f"-{c.lower()}" if c.isupper() else c for c in button).lstrip("-")
-
-
-def connect(prefix: str, site: Path | None) -> "Client":
-    """A client of the IOC that the options name."""
-    from beamtime_ioc.client import Address, Client
-    from beamtime_ioc.config import read_site_file
-
-    if site is not None:
-        frame = read_site_file(site).frame
-        address = Address(
-            prefix=prefix or frame.prefix, port=frame.epics.pva_port, interfaces=tuple(frame.epics.interfaces)
-        )
-    elif prefix:
-        address = Address(prefix=prefix)
-    else:
-        fail("name the IOC by --prefix (or BEAMTIME_PREFIX), or by --site (or BEAMTIME_SITE)", BAD_INPUT)
-    return Client(address)
-
-
 def _add_commands(wanted: str | None) -> None:
     """The sub-commands of installed packages: only the one that is called is imported, all for the help."""
     from beamtime_ioc.registry import load_commands
@@ -297,6 +264,7 @@ def main() -> None:
     """Run the command line; every failure is one line on stderr."""
     words = [word for word in sys.argv[1:] if not word.startswith("-")]
     own = {command.callback.__name__ for command in cli.registered_commands if command.callback}
+    own |= {group.name for group in cli.registered_groups if group.name}
     try:
         if not words or words[0] not in own:
             _add_commands(words[0] if words else None)

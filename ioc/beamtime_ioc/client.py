@@ -1,18 +1,24 @@
 """A client of a running IOC: presses, watches and reads over PVAccess."""
 # pyright: basic
 
+import json
 import os
 import queue
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
 
 from p4p.client.thread import Context, Disconnected, RemoteError
+from p4p.nt import NTURI
 
 from beamtime_ioc.errors import BeamtimeError, NoAnswerError
 from beamtime_ioc.model import RunState
 from beamtime_ioc.progress import RunView, StepLine, StepState
+
+PUT_S = 60.0
+"""For an answer to a put: longer than the IOC waits for its own database and audit before it refuses."""
+LOOK_S = 2.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,6 +62,11 @@ class Client:
         found = self._get(self.prefix + suffix)["value"]
         return found["choices"][found["index"]] if hasattr(found, "getID") else found
 
+    def rows(self, table: str) -> list[dict[str, Any]]:
+        """The rows of a table, each by its columns."""
+        columns = self._get(self.prefix + table)["value"].todict()
+        return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+
     def view(self, button: str) -> RunView:
         """How an action stands now."""
         return _view(self._get(f"{self.prefix}{button}Progress"))
@@ -74,7 +85,32 @@ class Client:
         """
         name = self.prefix + button
         self._get(name)  # a name that does not answer is told soon, however long the run may take
-        self._put(name, 1, "record[block=true]" if wait else None, timeout_s if wait else self.timeout_s)
+        self._put(name, 1, "record[block=true]" if wait else None, timeout_s if wait else PUT_S)
+
+    def call(self, button: str, arguments: Mapping[str, object], *, preview: bool = False) -> str:
+        """Press with arguments, and return when that is written down; with `preview`, return the plan.
+
+        Raises
+        ------
+        BeamtimeError
+            The IOC refused it; its sentence.
+        """
+        name = f"{self.prefix}Press"
+        query = {
+            "action": button,
+            "arguments": json.dumps(dict(arguments)),
+            "wait": "false",
+            "preview": "true" if preview else "false",
+        }
+        request = NTURI([(word, "s") for word in query]).wrap(name, kws=query, scheme="pva")
+        self.buttons()  # as of a press
+        try:
+            found: Any = self._context.rpc(name, request, timeout=PUT_S)
+        except RemoteError as error:
+            raise BeamtimeError(str(error)) from error
+        except TimeoutError as error:
+            raise NoAnswerError(name, PUT_S) from error
+        return str(found.plan)
 
     def _put(
         self, name: str, value: str | int | float | dict[str, Any], request: str | None, timeout_s: float
@@ -94,28 +130,44 @@ class Client:
         BeamtimeError
             The IOC refused it; its sentence.
         """
+        name = self.prefix + suffix
+        self._get(name)  # as of a press
         # In a mapping: p4p reads a bare text that begins with { as JSON.
-        self._put(self.prefix + suffix, {"value": value}, None, self.timeout_s)
+        self._put(name, {"value": value}, None, PUT_S)
 
-    def watch(self, button: str, repeat_s: float | None = None) -> Iterator[RunView]:
+    def watch(
+        self, button: str, repeat_s: float | None = None, silent: Callable[[], object] = lambda: None
+    ) -> Iterator[RunView]:
         """Each post of an action's progress, the present one first; without end.
+
+        Without a post it is read now and then: p4p loses one that comes before its subscription is made up
+        ("Lost Subscription update"), and is then told of no other.
 
         Parameters
         ----------
         repeat_s
             The last one is given again after so many seconds without a new one.
+        silent
+            Called once when the IOC does not answer any more, and again the next time.
         """
         posts: queue.Queue[Any] = queue.Queue()
         name = f"{self.prefix}{button}Progress"
         subscription = self._context.monitor(name, posts.put, notify_disconnect=True)
         last: RunView | None = None
+        answers = True
         try:
             while True:
                 try:
-                    post = posts.get(timeout=repeat_s)
+                    post = posts.get(timeout=repeat_s or LOOK_S)
                 except queue.Empty:
-                    if last is not None:
-                        yield last
+                    found = self._seen(button)
+                    if found is None and answers:
+                        silent()
+                    answers = found is not None
+                    seen = found or last
+                    if seen is not None and (repeat_s or seen != last):
+                        last = seen
+                        yield seen
                     continue
                 if isinstance(post, Disconnected):
                     continue
@@ -125,6 +177,12 @@ class Client:
                 yield last
         finally:
             subscription.close()
+
+    def _seen(self, button: str) -> RunView | None:
+        try:
+            return self.view(button)
+        except NoAnswerError:
+            return None
 
     def _get(self, name: str) -> Any:
         try:

@@ -1,17 +1,18 @@
 """The site file: read once, checked with line marks, never written."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path, PurePosixPath
-from typing import Annotated, Any, Literal, TypeVar, cast
-from zoneinfo import ZoneInfo, available_timezones
+from typing import Any, TypeVar, cast
+from zoneinfo import ZoneInfo
 
 import pydantic
 import yaml
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel
 
 from beamtime_ioc.errors import SiteFileError
+from beamtime_ioc.frame import Frame
 from beamtime_ioc.model import Beamtime, Person, Place, Site
 
 S = TypeVar("S", bound=BaseModel)
@@ -19,118 +20,6 @@ Location = tuple[str | int, ...]
 
 DEEPEST = 20
 LONGEST_BYTES = 1_000_000
-
-
-def _quoted(value: Any) -> Any:
-    if isinstance(value, int):
-        raise ValueError('put it in quotes, such as "2770"')
-    return value
-
-
-def _mode(text: str) -> str:
-    try:
-        number = int(text, 8)
-    except ValueError:
-        raise ValueError('an octal mode in quotes such as "2770"') from None
-    if not 0o700 <= number <= 0o7777 or number & 0o002:
-        raise ValueError("never writable for all, and at least the owner may enter: such as 2770")
-    return text
-
-
-def _zone(text: str) -> str:
-    if text not in available_timezones():
-        raise ValueError(f"{text!r} is no time zone; one is America/Chicago")
-    return text
-
-
-def _prefix(text: str) -> str:
-    if not text.endswith(":") or not text.isascii() or any(c.isspace() or c in "\"'$(){}.," for c in text):
-        raise ValueError("letters, digits and colons, ending in a colon, such as 99bm:Beamtime:")
-    return text
-
-
-def _no_nul(text: Any) -> Any:
-    if isinstance(text, str) and ("\0" in text or len(text) > 1000):
-        raise ValueError("a text of at most 1000 characters without NUL")
-    return text
-
-
-SitePath = Annotated[Path, BeforeValidator(_no_nul)]
-SiteText = Annotated[str, BeforeValidator(_no_nul)]
-
-
-class Part(BaseModel):
-    """A section of the site file: unknown keys are errors."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class PlaceSettings(Part):
-    """A directory tree where each experiment gets a directory."""
-
-    name: str = Field(description="short name for screens, such as det1", pattern=r"^[A-Za-z0-9_-]{1,20}$")
-    top: SitePath = Field(description="top directory; must exist, is never made")
-    path: str = Field(
-        Place.path,
-        description="template of the directory below top; fields: start, end, name, pi, proposal, cycle",
-    )
-    mode: Annotated[str, BeforeValidator(_quoted), AfterValidator(_mode)] = Field(
-        f"{Place.mode:o}", description="octal mode of what is made, in quotes"
-    )
-    group: SiteText = Field("", description="group of what is made; empty: as the system gives it")
-    marker: SiteText = Field("", description="file below top that says that the right disk is mounted")
-
-
-class ExperimentSettings(Part):
-    """How experiments are named."""
-
-    name: str = Field(
-        Site.experiment_name,
-        description="template of start, end, pi, pi_first, proposal, beamtime, cycle; each made safe",
-    )
-    names: Literal["safe"] = Field("safe", description="rule that makes names safe for paths")
-
-
-class EpicsSettings(Part):
-    """Ports and interfaces; the environment (EPICS_CAS_*, EPICS_PVAS_*) wins over these."""
-
-    ca_port: int | None = Field(
-        None, description="Channel Access port (UDP search and TCP)", ge=1024, le=65535
-    )
-    pva_port: int | None = Field(None, description="PVAccess port (UDP search and TCP)", ge=1024, le=65535)
-    interfaces: list[str] = Field(default_factory=list[str], description="addresses to listen on; empty: all")
-
-
-class Frame(Part):
-    """What is not a service."""
-
-    prefix: Annotated[str, AfterValidator(_prefix)] = Field(description="of all records; ends in a colon")
-    beamline: str = Field(description="as the schedule names it, such as 99-BM-A,B", min_length=1)
-    timezone: Annotated[str, AfterValidator(_zone)] = Field(
-        description="of the facility: names, months, messages"
-    )
-    state: SitePath = Field(Path("state"), description="directory of the state database; on a local disk")
-    access: SitePath | None = Field(
-        None, description="access file (ACF); without one everybody reads, nobody writes"
-    )
-    records: list[Path] = Field(
-        default_factory=list[Path], description="substitutions or .db files of the site's own"
-    )
-    places: list[PlaceSettings] = Field(default_factory=list[PlaceSettings], description="see places")
-    experiment: ExperimentSettings = Field(
-        default_factory=lambda: ExperimentSettings.model_validate({}), description="see experiment"
-    )
-    epics: EpicsSettings = Field(
-        default_factory=lambda: EpicsSettings.model_validate({}), description="see epics"
-    )
-
-    @pydantic.field_validator("places")
-    @classmethod
-    def _names_differ(cls, places: list[PlaceSettings]) -> list[PlaceSettings]:
-        names = [place.name for place in places]
-        if len(set(names)) < len(names):
-            raise ValueError("each place needs a name of its own")
-        return places
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -171,11 +60,18 @@ class SiteFile:
         places = [
             Place(
                 name=place.name,
-                top=PurePosixPath(self.resolve(place.top).resolve()),
+                top=PurePosixPath(place.top if place.host else self.resolve(place.top).resolve()),
                 path=place.path,
                 mode=int(place.mode, 8),
                 group=place.group,
                 marker=place.marker,
+                names=frame.experiment.names,
+                host=place.host,
+                user=place.user,
+                port=place.port,
+                siblings=tuple(place.siblings),
+                subdirectories=tuple(place.subdirectories),
+                acl=tuple(place.acl),
             )
             for place in frame.places
         ]
@@ -185,9 +81,89 @@ class SiteFile:
             zone=ZoneInfo(frame.timezone),
             places=tuple(places),
             experiment_name=frame.experiment.name,
+            open_steps=frozenset(
+                (action, step)
+                for action, steps in frame.without_schedule.items()
+                for step, rule in steps.items()
+                if rule == "open"
+            ),
+            names=frame.experiment.names,
         )
         self._try_templates(site)
         return site
+
+    def check_schedules(self, buttons: Collection[str], armed: Collection[str] = ()) -> None:
+        """See that each schedule presses a button that there is, and none that has to be armed.
+
+        Parameters
+        ----------
+        buttons
+            The names of the actions that have one.
+        armed
+            Those that have to be.
+
+        Raises
+        ------
+        SiteFileError
+            With its line, and the names that are allowed.
+        """
+        for index, schedule in enumerate(self.frame.schedules):
+            if schedule.action not in buttons:
+                allowed = ", ".join(sorted(buttons)) or "none"
+                text = f"no button presses the action {schedule.action!r}; these are: {allowed}"
+                raise self._wrong(("schedules", index, "action"), text)
+            if schedule.action in armed and not schedule.preview:
+                text = f"{schedule.action} has to be armed: a person presses it; preview: true is allowed"
+                raise self._wrong(("schedules", index, "action"), text)
+
+    def check_without_schedule(self, asking: Mapping[str, Collection[str]]) -> None:
+        """See that what is said of a step without the schedule is said of one that there is.
+
+        Parameters
+        ----------
+        asking
+            The steps of each action that ask the schedule.
+
+        Raises
+        ------
+        SiteFileError
+            With its line, and the names that are allowed.
+        """
+        for action, steps in self.frame.without_schedule.items():
+            if not asking.get(action):
+                allowed = ", ".join(sorted(name for name, names in asking.items() if names)) or "none"
+                text = f"no step of this action asks the schedule; those with one are: {allowed}"
+                raise self._wrong(("without_schedule", action), text)
+            for step in steps:
+                if step not in asking[action]:
+                    text = f"no step of this name asks the schedule; these are: {', '.join(asking[action])}"
+                    raise self._wrong(("without_schedule", action, step), text)
+
+    def check_neighbours(self, shown: Collection[str]) -> None:
+        """See that each mirror has something to show to another IOC, and each consumer a place.
+
+        Parameters
+        ----------
+        shown
+            The names of the identity records.
+
+        Raises
+        ------
+        SiteFileError
+            With its line, and the names that are allowed.
+        """
+        for index, mirror in enumerate(self.frame.mirrors):
+            if (mirror.tomoscan or mirror.prefix).startswith(self.frame.prefix):
+                raise self._wrong(("mirrors", index), "is our own prefix; name that of another IOC")
+            for name in mirror.records:
+                if name not in shown:
+                    text = f"no identity record has this name; these are: {', '.join(sorted(shown))}"
+                    raise self._wrong(("mirrors", index, "records", name), text)
+        places = [place.name for place in self.frame.places]
+        for index, consumer in enumerate(self.frame.consumers):
+            if consumer.place not in places:
+                text = f"there is no place {consumer.place!r}; these are: {', '.join(places) or 'none'}"
+                raise self._wrong(("consumers", index, "place"), text)
 
     def _try_templates(self, site: Site) -> None:
         now = datetime(2026, 1, 31, 8, tzinfo=site.zone)
@@ -295,6 +271,18 @@ def _mark(node: yaml.Node, at: Location, lines: dict[Location, int], path: Path)
             _mark(item, (*at, index), lines, path)
 
 
+PLAIN = {
+    "missing": "is missing",
+    "string_type": "has to be a text; numbers and dates need quotes",
+    "list_type": "has to be a list, such as [one, another]",
+    "tuple_type": "has to be a list, such as [one, another]",
+    "frozen_set_type": "has to be a list, such as [one, another]",
+    "model_type": "has to be keys with their values",
+    "model_attributes_type": "has to be keys with their values",
+}
+"""What is wrong with a value, in words for whoever writes YAML."""
+
+
 def _validated(
     settings: type[S], content: Mapping[str, Any], path: Path, lines: Mapping[Location, int], at: Location
 ) -> S:
@@ -307,8 +295,8 @@ def _validated(
         text = text.removeprefix("Value error, ").removeprefix("Assertion failed, ")
         if kind == "extra_forbidden":
             text = f"unknown key; allowed are {', '.join(_allowed(settings, first['loc']))}"
-        elif kind == "missing":
-            text = "is missing"
+        elif kind in PLAIN:
+            text = PLAIN[kind]
         more = len(error.errors()) - 1
         text = f"{dotted(location)}: {text}" + (f" (and {more} more)" if more else "")
         raise SiteFileError(path, line_of(lines, location), text) from None

@@ -3,11 +3,14 @@
 BeamtimeError
     LineError                                         a line of a file of the site is wrong
         SiteFileError, RecordFileError, AccessFileError
-    StateError                                        the state directory cannot be used
+    StateError                                        the state directory or database cannot be used
+        NameTakenError                                another process works under our name
+        AuditError                                    the audit in it cannot be written or read
     PortTakenError                                    a port that was asked for is in use
     RefusedError                                      a press or a put is refused
         NotAllowedError, BusyError, BadValueError, NotReadyError
         NoExperimentError                             an action needs a current experiment
+        ExperimentClosedError                         its beamtime was ended
     RunEndedError                                     a run that was waited for did not end well
     NoAnswerError                                     no IOC answers for a name
     DemoError                                         the demo did not come to its end
@@ -16,12 +19,16 @@ BeamtimeError
         DefinitelyRefusedError, DeferredError
     ScheduleError                                     the schedule names nobody, or several
         NobodyOnBeamError, SeveralOnBeamError, NoCycleError
+        ChooseByIdError                               this schedule never says who is on beam
+        WrongProposalError                            a proposal that was chosen is not for this beamline
+    ScheduleStaleError                                there is only an earlier answer of it
+    NoScheduleError                                   a step has nothing to go on with without it
     EffectError                                       an effect does not stand
         ConflictError, NotVerifiedError, PlaceError, OutcomeUnknownError
     StepFailedError, EffectsFailedError               what a handler sees of a failed step
     NotJsonError                                      a value that cannot be written down
 
-`Cancelled` and `Stopping` stand outside: they are no failures, and no handler may catch them.
+`Cancelled`, `Kept` and `Stopping` stand outside: they are no failures, and no handler may catch them.
 """
 
 from collections.abc import Sequence
@@ -68,6 +75,14 @@ class StateError(BeamtimeError):
     """The state directory cannot be used."""
 
 
+class NameTakenError(StateError):
+    """Another process works under this executor's name, or its connection has not been given up yet."""
+
+
+class AuditError(StateError):
+    """The audit cannot be written or read."""
+
+
 class PortTakenError(BeamtimeError):
     """A port that was asked for is in use."""
 
@@ -110,6 +125,7 @@ class NoAnswerError(BeamtimeError):
     """No IOC answers for a name."""
 
     def __init__(self, name: str, waited_s: float) -> None:
+        self.name = name
         super().__init__(
             f"{name} did not answer within {waited_s:g} s",
             advice="check the prefix, that the IOC runs, and EPICS_PVA_ADDR_LIST; or use --site",
@@ -164,6 +180,22 @@ class NoCycleError(ScheduleError):
     """The moment lies in no run cycle of the facility."""
 
 
+class ChooseByIdError(NobodyOnBeamError):
+    """This kind of schedule knows proposals, and not who is on beam when."""
+
+
+class WrongProposalError(ScheduleError):
+    """A proposal that was asked for by its number does not belong to this beamline or cycle."""
+
+
+class ScheduleStaleError(BeamtimeError):
+    """The schedule cannot be asked; what it said earlier is kept, and changes nothing by itself."""
+
+
+class NoScheduleError(BeamtimeError):
+    """A step that may go on without the schedule has nothing to go on with."""
+
+
 class EffectError(BeamtimeError):
     """An effect does not stand."""
 
@@ -188,7 +220,7 @@ class PlaceError(EffectError):
     Parameters
     ----------
     state
-        NO_TOPDIR, NO_SPACE, DENIED, NOT_A_DIRECTORY, NOT_MOUNTED, BAD_NAME or UNREACHABLE.
+        NO_TOPDIR, NO_SPACE, DENIED, NOT_A_DIRECTORY, NOT_MOUNTED, BAD_NAME, UNREACHABLE or TIMEOUT.
     """
 
     def __init__(self, state: str, sentence: str, *, advice: str) -> None:
@@ -197,7 +229,17 @@ class PlaceError(EffectError):
 
 
 class OutcomeUnknownError(EffectError):
-    """It may or may not have happened, and is not repeated by itself."""
+    """It may or may not have happened, and is not repeated by itself.
+
+    Parameters
+    ----------
+    claim
+        Key of the outbox row that holds it, if there is one: an operator's answer settles that row too.
+    """
+
+    def __init__(self, sentence: str, *, advice: str = "", claim: str = "") -> None:
+        super().__init__(sentence, advice=advice)
+        self.claim = claim
 
 
 class NoExperimentError(RefusedError):
@@ -205,6 +247,17 @@ class NoExperimentError(RefusedError):
 
     def __init__(self) -> None:
         super().__init__("there is no current experiment", advice="press UpdateUserInfo first")
+
+
+class ExperimentClosedError(RefusedError):
+    """The beamtime of an experiment was ended: nothing is made, sent or corrected for it any more."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(
+            f"{name} is closed: its beamtime was ended",
+            advice="press BeginBeamtime for the next one; if something is missing, type the name into "
+            "ReopenExperimentArm and press ReopenExperiment",
+        )
 
 
 class StepFailedError(BeamtimeError):
@@ -256,6 +309,29 @@ class NotJsonError(BeamtimeError):
 
 class Cancelled(BaseException):
     """The run was aborted by an operator."""
+
+
+class Kept(BaseException):
+    """The run cannot go on now, and has not ended: it stays written down as it is.
+
+    Parameters
+    ----------
+    sentence
+        Why, and what to do next.
+    by_itself
+        Whether it can go on as soon as the state database can be written again; else somebody decides.
+    """
+
+    def __init__(self, sentence: str, *, by_itself: bool) -> None:
+        super().__init__(sentence)
+        self.sentence, self.by_itself = sentence, by_itself
+
+
+def kept_for(error: StateError) -> Kept:
+    """Our own memory is away: nothing has failed, and nobody has to press again."""
+    return Kept(
+        f"{error.sentence}; make room on its disk, or see to its host; it goes on by itself", by_itself=True
+    )
 
 
 class Stopping(BaseException):

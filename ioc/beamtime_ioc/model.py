@@ -11,9 +11,12 @@ from zoneinfo import ZoneInfo
 import pydantic
 
 from beamtime_ioc.names import Safe, SafeName, fill, one_line, safe_cycle
-from beamtime_ioc.people import Person, sorted_people
+from beamtime_ioc.people import Person, people_of, sorted_people
+from beamtime_ioc.times import local_time, parse_time
 
 __all__ = [
+    "MANUAL",
+    "Answer",
     "Beamtime",
     "Cycle",
     "Experiment",
@@ -27,12 +30,18 @@ __all__ = [
     "Site",
     "Who",
     "from_json",
+    "local_time",
     "one_line",
+    "parse_time",
+    "people_of",
     "sorted_people",
     "to_json",
 ]
 
 Json = pydantic.JsonValue
+
+MANUAL = "manual:"
+"""Begins the key of an experiment that no schedule knows."""
 
 T = TypeVar("T")
 
@@ -53,12 +62,20 @@ class RunState(StrEnum):
 
     @property
     def ended(self) -> bool:
-        return self not in (RunState.QUEUED, RunState.RUNNING, RunState.ABORTING)
+        return self not in (RunState.QUEUED, RunState.RUNNING, RunState.ABORTING, RunState.STUCK)
 
     @property
     def ended_well(self) -> bool:
         """Whether a client that waits hears of a success."""
         return self in (RunState.DONE, RunState.PROBLEMS)
+
+
+class Answer(StrEnum):
+    """What an operator says of a doubt; the order is that of `<Action>Resolve`, after `-`."""
+
+    HAPPENED = "it happened"
+    AGAIN = "do it again"
+    GIVE_UP = "give up"
 
 
 @cache
@@ -205,6 +222,14 @@ class Place:
         Template of the directory below `top`; levels are made one by one.
     marker
         File below `top` that says that the right disk is mounted.
+    host
+        Where it is, as ssh names it; empty: what this computer sees. `user` and `port` are those of ssh.
+    siblings
+        Endings such as `_rec`: beside the directory stands one with each.
+    subdirectories
+        Paths of what stands inside the directory.
+    acl
+        Entries of an access list, such as `group:bm99:rwx`.
     """
 
     name: str
@@ -213,12 +238,21 @@ class Place:
     mode: int = 0o2770
     group: str = ""
     marker: str = ""
+    names: str = "safe"
+    """The rule by which texts are made safe."""
+    host: str = ""
+    user: str = ""
+    port: int | None = None
+    siblings: tuple[str, ...] = ()
+    subdirectories: tuple[str, ...] = ()
+    acl: tuple[str, ...] = ()
 
     def path_for(self, experiment: Experiment) -> PurePosixPath:
         """The experiment's directory below `top`, as a full path."""
         naming = experiment.naming
         filled = fill(
             self.path,
+            self.names,
             name=Safe(naming.name),
             start=naming.start,
             end=naming.end,
@@ -241,6 +275,15 @@ class Site:
     zone: ZoneInfo
     places: tuple[Place, ...] = ()
     experiment_name: str = "{start:%Y-%m}-{pi}-{proposal}"
+    open_steps: frozenset[tuple[str, str]] = frozenset()
+    """Steps, each behind the name of the pressed action, that may go on without the schedule."""
+
+    def goes_on(self, action: str, step: str) -> bool:
+        """Whether a step of a pressed action may go on when the schedule cannot be asked."""
+        return (action, step) in self.open_steps
+
+    names: str = "safe"
+    """The rule by which texts are made safe: `safe` or `legacy`."""
 
     def experiment(self, beamtime: Beamtime, first: Naming | None = None) -> Experiment:
         """The beamtime under this site's names and in its zone.
@@ -254,6 +297,7 @@ class Site:
         pi = next((person for person in beamtime.people if person.is_pi), Person())
         name = fill(
             self.experiment_name,
+            self.names,
             start=start,
             end=end,
             pi=pi.last_name,
@@ -295,6 +339,9 @@ class Letter:
     text: str
     html: str = ""
     message_id: str = ""
+    run_id: str = ""
+    experiment: str = ""
+    """Name of the experiment, for those who look into the outbox."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -314,5 +361,7 @@ class Who:
     roles: tuple[str, ...] = ()
 
     def __str__(self) -> str:
+        if self.via == "schedule":
+            return "the schedule of the site file"
         host = self.peer if not self.claim or self.claim == self.peer else f"{self.claim} ({self.peer})"
         return f"{self.user or 'somebody'} from {host or 'here'} by {self.via}"

@@ -1,19 +1,20 @@
 """The records beside a button: what they show of a run."""
 
 import time
+from collections.abc import Sequence
+from dataclasses import replace
 
 from beamtime_ioc.alarm import QUIET, Alarm, Severity, Status
 from beamtime_ioc.board import Board, Cell
-from beamtime_ioc.journal import RunRecord
 from beamtime_ioc.model import RunState
-from beamtime_ioc.progress import RunView
+from beamtime_ioc.progress import RunView, StepLine
+from beamtime_ioc.runrecord import RunRecord
 from beamtime_ioc.values import Value, fit
 
 REFUSAL_S = 5.0
 """How long a refusal stays on the message record of a run that goes on."""
 
 STATE_INDEX = {state: index for index, state in enumerate(RunState)}
-
 
 COMPLETE = (RunState.DONE, RunState.PROBLEMS, RunState.UNSURE)
 """Nothing more is tried in these."""
@@ -70,14 +71,24 @@ class Panel:
             "started-by": view.started_by,
             "run-id": view.run_id,
         }
+        # How bad a state is, the record file says; the run gives its words.
+        alarms = {"state": Alarm(message=alarm.message), "message": alarm}
         for part, value in values.items():
             cell = self._part(view.action, part)
             if cell is not None and not (part == "message" and self._refusal_is_shown(view)):
-                self._set(cell, value, alarm if part in ("state", "message") else QUIET, at_once=at_once)
+                self._set(cell, value, alarms.get(part, QUIET), at_once=at_once)
         progress = self.board.progress[view.action]
         (progress.set if at_once else progress.set_soon)(view, alarm)
         button = self.board.cells[self.rows[view.action].button.name]
         self._set(button, int(not view.state.ended), alarm, at_once=True)
+
+    def show_ended(self, record: RunRecord, steps: Sequence[StepLine] = ()) -> None:
+        """Show a run that has ended, unless its action shows another by now."""
+        if record.action not in self.rows or not record.state.ended:
+            return
+        if self.board.progress[record.action].value.run_id in ("", record.id):
+            view = replace(ended_view(record), steps=tuple(steps))
+            self.post(view, alarm_for(record.state, record.message), at_once=True)
 
     def refuse(self, action: str, reason: str) -> None:
         """Show why a press was refused: a plain put has no other answer."""
@@ -94,9 +105,9 @@ class Panel:
 
     def queue(self, waiting: int) -> None:
         """Show how many runs wait for their turn."""
-        record = self.board.records.engine_reports().get("queued")
-        if record is not None:
-            self._set(self.board.cells[record.name], waiting, QUIET, at_once=True)
+        cell = self.board.report_cell("queued")
+        if cell is not None:
+            self._set(cell, waiting, QUIET, at_once=True)
 
     def _part(self, action: str, part: str) -> Cell | None:
         record = self.rows[action].parts.get(part)
@@ -107,6 +118,6 @@ class Panel:
 
     def _set(self, cell: Cell, value: Value, alarm: Alarm, *, at_once: bool) -> None:
         fitting = fit(value, cell.record.nelm) if isinstance(value, str) else value
-        if fitting == cell.value and alarm == cell.reading.alarm and cell.settled:
+        if cell.settled and (fitting, cell.alarm_of(fitting, alarm)) == (cell.value, cell.reading.alarm):
             return
         (cell.set if at_once else cell.set_soon)(fitting, alarm)

@@ -61,6 +61,16 @@ class Schedule(Service, Protocol):
 class Hosts(Service, Protocol):
     """The computers where experiments have directories; each method takes one place."""
 
+    def check_place(self, place: Place) -> Health:
+        """Look whether experiments could have directories there; changes nothing.
+
+        Raises
+        ------
+        PlaceError
+            The top directory is missing, not mounted, may not be written, or has too little space.
+        """
+        ...
+
     def find_directory(self, place: Place, experiment: Experiment) -> Json:
         """What stands: its path, mode, owner and group; None if absent or half made.
 
@@ -88,13 +98,41 @@ class Mailing:
     left_out: tuple[tuple[Person, str], ...] = ()
     mode: str = "dry-run"
     """`off`, `dry-run`, `test` or `live`."""
+    said: tuple[str, ...] = ()
+    """What all letters say that a preview shows, such as the data link."""
+    warnings: tuple[tuple[str, str], ...] = ()
+    """What the letters do without, and why."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Waiting:
+    """Letters that a relay has put off.
+
+    Parameters
+    ----------
+    letters
+        May be tried now.
+    left_out
+        Address and reason of those that may not.
+    """
+
+    letters: tuple[Letter, ...]
+    left_out: tuple[tuple[str, str], ...] = ()
 
 
 class Mail(Service, Protocol):
     """Letters to users; the outbox is the only claim."""
 
-    def compose(self, experiment: Experiment, places: Sequence[Place], run_id: str) -> Mailing:
-        """Render one letter for each person with a usable address."""
+    def compose(
+        self, experiment: Experiment, places: Sequence[Place], run_id: str, *, only: Sequence[str] = ()
+    ) -> Mailing:
+        """Render one letter for each person with a usable address.
+
+        Parameters
+        ----------
+        only
+            Addresses: who has none of them is left out. Empty: nobody is.
+        """
         ...
 
     def find(self, letter: Letter) -> Json:
@@ -120,6 +158,16 @@ class Mail(Service, Protocol):
         """Read the row back; raises NotVerifiedError unless it was accepted."""
         ...
 
+    def waiting(self, *, at_once: bool = False) -> Waiting:
+        """What was put off and may be tried again.
+
+        Parameters
+        ----------
+        at_once
+            Also those whose time has not come.
+        """
+        ...
+
 
 @dataclass(frozen=True, kw_only=True)
 class OutboxRow:
@@ -128,9 +176,16 @@ class OutboxRow:
     Parameters
     ----------
     state
-        `sending`, `accepted`, `refused`, `deferred` or `unsure`.
+        `sending`, `accepted`, `refused`, `deferred` or `unsure`; `undelivered` after the last of many tries;
+        `given up` by a person.
     answer
         What the relay said, such as `250 2.0.0 Ok`.
+    tries
+        How often it was begun.
+    due
+        When a deferred one may be tried again; None: at once.
+    experiment, subject
+        As the letter had them; empty in rows of an earlier version.
     """
 
     key: str
@@ -138,6 +193,15 @@ class OutboxRow:
     state: str
     answer: str
     at: datetime
+    tries: int = 1
+    due: datetime | None = None
+    experiment: str = ""
+    subject: str = ""
+    run_id: str = ""
+
+
+MAY_BE_SENT = ("refused", "deferred", "undelivered")
+"""The states in which a letter may be claimed again."""
 
 
 class Outbox(Protocol):
@@ -155,11 +219,26 @@ class Outbox(Protocol):
         """
         ...
 
-    def settle(self, key: str, state: str, answer: str) -> None: ...
+    def settle(self, key: str, state: str, answer: str, *, due: datetime | None = None) -> None:
+        """Write down what became of a letter that was claimed.
+
+        Parameters
+        ----------
+        due
+            When it may be tried again, if it is `deferred`.
+        """
+        ...
+
+    def waiting(self) -> Sequence[tuple[OutboxRow, Letter | None]]:
+        """Every deferred letter, the oldest first; None where its text was not kept."""
+        ...
 
 
 class Identity(Protocol):
-    """The current experiment of the beamline, in the state database."""
+    """The current experiment of the beamline, in the state database.
+
+    `Experiment.open` of what is read tells whether it was closed; of what is adopted it says nothing.
+    """
 
     def current(self) -> Experiment | None: ...
 
@@ -169,6 +248,28 @@ class Identity(Protocol):
 
     def first_naming(self, key: str) -> Naming | None:
         """How an experiment was named when it was first adopted; None if it never was."""
+        ...
+
+    def named(self, name: str) -> Sequence[str]:
+        """The keys of all experiments that were first named so, small letters or not."""
+        ...
+
+    def closed(self, key: str) -> datetime | None:
+        """When the beamtime of an experiment was ended; None while it is open."""
+        ...
+
+    def close(self, key: str, at: datetime, run_id: str) -> None:
+        """Let an experiment be closed from now on; what is closed already stays as it is."""
+        ...
+
+    def reopen(self, key: str) -> None: ...
+
+    def manual(self, key: str) -> Experiment | None:
+        """An experiment that no schedule knows, as it was last; None if there was none of this key."""
+        ...
+
+    def manuals(self) -> Sequence[Experiment]:
+        """All of these, sorted by key."""
         ...
 
     def looked_up(self) -> datetime | None:

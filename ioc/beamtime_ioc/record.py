@@ -1,6 +1,7 @@
 """One record: what its file says of it, read once."""
 
 import dataclasses
+import re
 from collections.abc import Mapping
 from functools import cached_property
 from typing import Literal
@@ -19,8 +20,24 @@ from beamtime_ioc.recordtypes import (
     whole_number,
 )
 
-BESIDE = ("preview", "abort", "arm", "resolve")
+BESIDE = ("preview", "abort", "arm", "resolve", "schedule")
 """Info tags of the buttons beside an action's own."""
+
+PROGRAM = ("engine", "service", "services", "hosts", "checklist", "candidates", "outbox")
+"""What the program reports besides its actions: no action has one of these names."""
+
+
+LINES = re.compile(r"([1-9]|[1-3][0-9])x([2-9][0-9]|1[0-9][0-9])")
+"""What `info(beamtime:lines, ...)` holds: `4x80` are up to 4 lines of up to 80 characters."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Line:
+    """One line of a wrapped text, counted from 1."""
+
+    number: int
+    count: int
+    width: int
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -38,7 +55,9 @@ class Record:
     mark
         Where it is declared.
     view_of
-        The text of which this read-only `stringin` shows the first 39 bytes.
+        The text of which this read-only `stringin` shows the first 39 bytes, or this `waveform` one line.
+    line
+        Which line of that text.
     """
 
     name: str
@@ -50,6 +69,7 @@ class Record:
     aliases: tuple[str, ...] = ()
     mark: Mark = dataclasses.field(compare=False)
     view_of: str | None = None
+    line: Line | None = None
 
     @property
     def desc(self) -> str:
@@ -109,10 +129,21 @@ class Record:
         return self.info.get("beamtime:field")
 
     @property
+    def argument(self) -> tuple[str, str] | None:
+        """The action, and which of its arguments is typed here."""
+        action, dot, name = self.info.get("beamtime:argument", "").partition(".")
+        return (action, name) if dot else None
+
+    @property
     def report(self) -> tuple[str, str] | None:
         """What the IOC writes here: the action, or `engine`, and a word such as `percent`."""
         head, dot, word = self.info.get("beamtime:report", "").partition(".")
         return (head, word) if dot else None
+
+    @property
+    def told_later(self) -> bool:
+        """Whether its value is not known before the program has looked: of itself, not of an action."""
+        return self.report is not None and self.report[0] in PROGRAM
 
     @property
     def beside(self) -> tuple[str, str] | None:
@@ -120,7 +151,7 @@ class Record:
         for word in BESIDE:
             if action := self.info.get(f"beamtime:{word}"):
                 return action, word
-        return self.report if self.report and self.report[0] != "engine" else None
+        return self.report if self.report and self.report[0] not in PROGRAM else None
 
     @property
     def completion(self) -> Literal["finished", "accepted"]:
@@ -133,6 +164,12 @@ class Record:
         return self.info.get("beamtime:text39")
 
     @property
+    def lines(self) -> tuple[int, int] | None:
+        """How many lines of how many characters stand beside a text, for screens that do not wrap."""
+        found = LINES.fullmatch(self.info.get("beamtime:lines", ""))
+        return (int(found[1]), int(found[2])) if found else None
+
+    @property
     def group(self) -> str | None:
         """Section of the documentation and the screens."""
         return self.info.get("beamtime:group")
@@ -140,4 +177,4 @@ class Record:
     @cached_property
     def writable(self) -> bool:
         """May clients write, if the access file lets them?"""
-        return TYPES[self.type].output and self.report is None
+        return TYPES[self.type].output and self.report is None and self.view_of is None

@@ -2,7 +2,7 @@
 
 import re
 import sys
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,11 +10,15 @@ from beamtime_ioc.bindings import check_bindings
 from beamtime_ioc.dbfile import Declaration, Text, merge, parse_db
 from beamtime_ioc.errors import RecordFileError
 from beamtime_ioc.macros import Mark
-from beamtime_ioc.record import Record
+from beamtime_ioc.record import Line, Record
 from beamtime_ioc.recordtypes import TYPES, Kind, check, check_name
 from beamtime_ioc.substitutions import parse_substitutions
+from beamtime_ioc.tablefile import Table, check_tables, parse_tables
 
-__all__ = ["ActionRow", "Kind", "Record", "RecordSet", "db_dir", "load_records", "split_prefix"]
+__all__ = ["ActionRow", "Kind", "Record", "RecordSet", "db_dir", "load_records", "shipped", "split_prefix"]
+
+CALL = "Press"
+"""Behind the prefix: what presses any action by an RPC."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,7 +29,7 @@ class ActionRow:
     ----------
     parts
         By word: `state`, `percent`, `step`, `message`, `advice`, `elapsed`, `started-by`, `run-id`, `plan`,
-        `preview`, `abort`, `arm`, `resolve`; a site's own row may have fewer.
+        `preview`, `abort`, `arm`, `resolve`, `schedule`, `schedule-text`; a site's own row may have fewer.
     """
 
     action: str
@@ -39,6 +43,7 @@ class RecordSet:
 
     prefix: str
     records: Mapping[str, Record]
+    tables: tuple[Table, ...] = ()
 
     def by_suffix(self, suffix: str) -> Record:
         """The record of this name behind the prefix; KeyError when there is none."""
@@ -63,8 +68,21 @@ class RecordSet:
 
     def engine_reports(self) -> Mapping[str, Record]:
         """The records that show the engine: `state`, `queued`, ..."""
+        return dict(self.reports("engine"))
+
+    def reports(self, about: str) -> Iterator[tuple[str, Record]]:
+        """The words and records of what the program reports of something, such as `engine` or `service`."""
         found = ((record.report, record) for record in self.records.values() if record.report)
-        return {word: record for (head, word), record in found if head == "engine"}
+        return ((word, record) for (head, word), record in found if head == about)
+
+    def ask(self, word: str) -> Record | None:
+        """The record in which a client asks something of the program."""
+        return next((one for one in self.records.values() if one.info.get("beamtime:ask") == word), None)
+
+    def groups(self) -> Collection[str]:
+        """Access groups of what clients may write, and of the tables."""
+        written = (record.asg for record in self.records.values() if record.writable)
+        return {*written, *(table.asg for table in self.tables)}
 
     def check_actions(self, known: Collection[str]) -> None:
         """See that every button's action has a handler.
@@ -80,6 +98,54 @@ class RecordSet:
                 raise row.button.mark.error(
                     f'"{row.button.name}": no handler for the action {row.action}; these are: {names}'
                 )
+
+    def check_armed(self, armed: Collection[str]) -> None:
+        """See that what has to be armed has a second step.
+
+        Raises
+        ------
+        RecordFileError
+            With the button's file and line, and the row that is missing.
+        """
+        for row in self.actions():
+            if row.action in armed and not {"arm", "armed"} <= row.parts.keys():
+                raise row.button.mark.error(
+                    f'"{row.button.name}": the action {row.action} has to be armed and nothing arms it; '
+                    f'add a row {{ "{row.action}", "{row.button.suffix}" }} of arm.template'
+                )
+
+    def check_sources(self, known: Mapping[str, Collection[str]]) -> None:
+        """See that every table and structure, and each of its columns, is filled by something.
+
+        Parameters
+        ----------
+        known
+            The columns that each source has; those of a list in it behind a dot: `users.first`.
+
+        Raises
+        ------
+        RecordFileError
+            With the table's file and line, and what is known.
+        """
+        for table in self.tables:
+            if table.source not in known:
+                names = ", ".join(sorted(known)) or "none"
+                raise table.mark.error(
+                    f'"{table.name}": nothing fills a {table.kind} from {table.source}; known are: {names}'
+                )
+            columns = known[table.source]
+            lists = {path.partition(".")[0] for path in columns if "." in path}
+            for path in table.paths:
+                if path not in columns:
+                    raise table.mark.error(
+                        f'"{table.name}": {table.source} has no column {path}; '
+                        f"these are: {', '.join(columns)}"
+                    )
+            for column in table.columns:
+                if column.name in lists and not column.columns:
+                    raise table.mark.error(
+                        f'"{table.name}": {column.name} is a list; show it in a structure, with its columns'
+                    )
 
     def check_fields(self, known: Collection[str]) -> None:
         """See that the experiment has every field that is shown.
@@ -111,6 +177,11 @@ def db_dir() -> Path:
     return Path(sys.prefix) / "share" / "beamtime-ioc" / "db"
 
 
+def shipped() -> Sequence[Path]:
+    """The files of records and tables that come with the program."""
+    return [db_dir() / "beamtime.substitutions", db_dir() / "tables.yaml"]
+
+
 def split_prefix(prefix: str) -> tuple[str, str]:
     """The macros P and R: `99bm:Beamtime:` is `99bm:` and `Beamtime:`; what has no two colons is all P."""
     match = re.fullmatch(r"(.*:)([^:]+:)", prefix, re.DOTALL)
@@ -126,7 +197,7 @@ def load_records(files: Sequence[Path], *, prefix: str, macros: Mapping[str, str
     Parameters
     ----------
     files
-        `.substitutions` files, or `.template` and `.db` files.
+        `.substitutions` files, or `.template` and `.db` files; `.yaml` files declare tables.
     prefix
         Given to the files as the macros P and R, see `split_prefix`.
     macros
@@ -140,7 +211,11 @@ def load_records(files: Sequence[Path], *, prefix: str, macros: Mapping[str, str
     p, r = split_prefix(prefix)
     known = {"P": p, "R": r, **(macros or {})}
     declared: list[Declaration] = []
+    tables: list[Table] = []
     for path in files:
+        if path.suffix in (".yaml", ".yml"):
+            tables += parse_tables(_read(path, None), path=path, prefix=prefix)
+            continue
         found = _load_file(path, known)
         if not found:
             raise RecordFileError(path, 0, "declares no records")
@@ -152,8 +227,15 @@ def load_records(files: Sequence[Path], *, prefix: str, macros: Mapping[str, str
         records.append(record)
         if record.text39:
             records.append(_view(record, record.text39, prefix))
+        records += _line_views(record, prefix)
     check_bindings(records)
-    return RecordSet(prefix=prefix, records={record.name: record for record in records})
+    taken = {name for record in records for name in (record.name, *record.aliases)}
+    for record in records:
+        if prefix + CALL in (record.name, *record.aliases):
+            raise record.mark.error(f'"{prefix}{CALL}" takes calls over PVAccess; choose another name')
+    progress = {f"{record.name}Progress" for record in records if record.action}
+    check_tables(tables, {*taken, *progress, prefix + CALL})
+    return RecordSet(prefix=prefix, records={record.name: record for record in records}, tables=tuple(tables))
 
 
 def _load_file(path: Path, macros: Mapping[str, str]) -> list[Declaration]:
@@ -200,15 +282,49 @@ def _record(declaration: Declaration, prefix: str) -> Record:
 def _view(record: Record, name: str, prefix: str) -> Record:
     """The read-only `stringin` beside a text, for links of C records."""
     head, colon, _ = record.name.rpartition(":")
-    full = head + colon + name
+    return _shown(record, head + colon + name, prefix, type="stringin", kind=Kind.STRING)
+
+
+def _line_views(record: Record, prefix: str) -> list[Record]:
+    """The lines beside a text, for MEDM, which wraps nothing: `BeginBeamtimeMessageLine1`, ..."""
+    count, width = record.lines or (0, 0)
+    fields = {"FTVL": "CHAR", "NELM": str(2 * width)}  # letters of most languages have two bytes at most
+    return [
+        _shown(
+            record,
+            f"{record.name}Line{number}",
+            prefix,
+            type="waveform",
+            kind=Kind.TEXT,
+            fields=fields,
+            line=Line(number=number, count=count, width=width),
+        )
+        for number in range(1, count + 1)
+    ]
+
+
+def _shown(
+    record: Record,
+    full: str,
+    prefix: str,
+    *,
+    type: str,
+    kind: Kind,
+    fields: Mapping[str, str] | None = None,
+    line: Line | None = None,
+) -> Record:
     check_name(Text(value=full, mark=record.mark))
     return Record(
         name=full,
         suffix=full.removeprefix(prefix),
-        type="stringin",
-        kind=Kind.STRING,
-        fields={"DESC": record.desc} if record.desc else {},
-        info={"beamtime:group": record.group} if record.group else {},
+        type=type,
+        kind=kind,
+        fields={**(fields or {}), **({"DESC": record.desc} if record.desc else {})},
+        info={
+            **({"Q:form": "String"} if line else {}),
+            **({"beamtime:group": record.group} if record.group else {}),
+        },
         mark=record.mark,
         view_of=record.name,
+        line=line,
     )

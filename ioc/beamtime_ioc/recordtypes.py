@@ -62,7 +62,9 @@ STATE_SEVERITIES = tuple(f"{word}SV" for word in STATE_WORDS)
 _EVERY = ["DESC", "ASG", "ASL", "SCAN", "PINI", "DTYP", "FLNK", "SDIS", "UDF", "UDFS"]
 _TWO = ["VAL", "ZNAM", "ONAM", "ZSV", "OSV", "COSV"]
 _MANY = ["VAL", *STATE_NAMES, *(f"{word}VL" for word in STATE_WORDS), *STATE_SEVERITIES, "UNSV", "COSV"]
-_NUMBER = ["VAL", "EGU", "HOPR", "LOPR", "HIHI", "HIGH", "LOW", "LOLO", "MDEL", "ADEL", "HYST"]
+LIMIT_SEVERITIES = ("HHSV", "HSV", "LSV", "LLSV")
+_LIMITS = ["HIHI", "HIGH", "LOW", "LOLO", "HYST", *LIMIT_SEVERITIES]
+_NUMBER = ["VAL", "EGU", "HOPR", "LOPR", "MDEL", "ADEL", *_LIMITS]
 _DRIVEN = [*_NUMBER, "DRVH", "DRVL", "DOL", "OUT", "OMSL"]
 
 
@@ -90,7 +92,7 @@ _BYTES = {"DESC": 40, "EGU": 15, "ASG": 28, "ZNAM": 25, "ONAM": 25, **dict.fromk
 _LINKS = frozenset(["INP", "OUT", "DOL", "FLNK", "SDIS"])
 _FLOATS = frozenset(["HOPR", "LOPR", "HIHI", "HIGH", "LOW", "LOLO", "MDEL", "ADEL", "HYST", "DRVH", "DRVL"])
 _WHOLE = frozenset(["ASL", "UDF", "PREC", "NELM", *(f"{word}VL" for word in STATE_WORDS)])
-_SEVERE = frozenset(["ZSV", "OSV", "COSV", "UNSV", "UDFS", *STATE_SEVERITIES])
+_SEVERE = frozenset(["ZSV", "OSV", "COSV", "UNSV", "UDFS", *STATE_SEVERITIES, *LIMIT_SEVERITIES])
 _MENUS = {
     "SCAN": ("Passive",),
     "DTYP": ("Soft Channel",),

@@ -1,6 +1,7 @@
 """What is installed: actions, services and sub-commands, found by their entry points."""
 
-from collections.abc import Iterator, Mapping
+import inspect
+from collections.abc import Iterable, Iterator, Mapping
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, cast
 
@@ -28,8 +29,46 @@ def load_actions() -> Mapping[str, Action]:
                 f"the entry point {point.name} = {point.value} is no action of that name",
                 advice=f'decorate the handler with @action("{point.name}", ...)',
             )
+        _check_arguments(loaded)
+        _check_arm(loaded)
         actions[point.name] = loaded
+    _check_queues(actions.values())
     return actions
+
+
+def _check_arguments(action: Action) -> None:
+    try:
+        inspect.signature(action.handler).bind(None, None)
+    except TypeError as error:
+        raise BeamtimeError(
+            f"the handler of {action.name} cannot be called with a run and an experiment: {error}",
+            advice="begin it with def handler(run, experiment), and give any other argument a default",
+        ) from error
+
+
+def _check_arm(action: Action) -> None:
+    if action.needs_arm and not action.needs_experiment:
+        raise BeamtimeError(
+            f"{action.name} has to be armed and needs no experiment: nothing can arm it",
+            advice="leave out irreversible= and armed=, or needs_experiment=",
+        )
+
+
+def _check_queues(actions: Iterable[Action]) -> None:
+    """Runs of one resource never overlap: only one queue can see to that."""
+    queues: dict[str, Action] = {}
+    for action in actions:
+        other = queues.setdefault(action.resource, action)
+        if other.queue != action.queue:
+            raise BeamtimeError(
+                f"{action.name} and {other.name} have the resource {action.resource} and different queues",
+                advice="give both the same queue=, or resources of their own",
+            )
+        if action.queue and action.exclusive:
+            raise BeamtimeError(
+                f"{action.name} is exclusive and has a queue: only the IOC knows what else runs",
+                advice="leave out queue= or exclusive=",
+            )
 
 
 def _load(point: EntryPoint) -> Any:

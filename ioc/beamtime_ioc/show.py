@@ -1,6 +1,7 @@
 """A running IOC on a terminal."""
 
 import threading
+from collections.abc import Callable, Iterator
 from datetime import datetime
 
 from rich import box
@@ -26,6 +27,7 @@ COLOURS = {
     "Queued": "cyan",
     "Aborting": "yellow",
 }
+SILENT = "the IOC does not answer; what was begun goes on at its next start, and this waits for it"
 IDENTITY = (
     ("Experiment", "ExperimentName"),
     ("Key", "ExperimentKey"),
@@ -39,8 +41,15 @@ IDENTITY = (
 )
 
 
-def follow(client: Client, button: str, console: Console | None = None) -> RunView:
+def follow(
+    client: Client, button: str, press: Callable[[], object], console: Console | None = None
+) -> RunView:
     """Press, show each step as it comes, and return how it ended.
+
+    Parameters
+    ----------
+    press
+        Returns when the press is written down.
 
     Raises
     ------
@@ -48,7 +57,7 @@ def follow(client: Client, button: str, console: Console | None = None) -> RunVi
         The press was refused.
     """
     console = console or Console()
-    client.press(button)
+    press()
     view = client.view(button)
     run_id = view.run_id
     columns = (
@@ -60,7 +69,7 @@ def follow(client: Client, button: str, console: Console | None = None) -> RunVi
     shown: dict[int, StepLine] = {}
     with Progress(*columns, console=console) as bar:
         task = bar.add_task(button, total=100)
-        for view in client.watch(button):
+        for view in client.watch(button, silent=lambda: bar.console.print(SILENT)):
             if view.run_id != run_id:
                 continue
             bar.update(task, completed=view.percent, description=view.step or button)
@@ -107,6 +116,12 @@ def _table(client: Client) -> Group:
     whose = Table.grid(padding=(0, 2))
     for label, suffix in IDENTITY:
         whose.add_row(label, escape(one_line(str(client.read(suffix)))))
+    if trouble := one_line(str(client.read("EngineMessage"))):
+        whose.add_row("", f"[yellow]{escape(trouble)}[/]")
+    if doubts := int(client.read("UnsureCount")):
+        whose.add_row("In doubt", f"[red]{doubts}[/], see [bold]beamtime history[/]")
+    for label, trouble in _troubles(client):
+        whose.add_row(escape(label), f"[red]{escape(one_line(trouble))}[/]")
     actions = Table(show_header=False, box=box.SIMPLE)
     actions.add_column(no_wrap=True)
     actions.add_column(no_wrap=True)
@@ -117,6 +132,15 @@ def _table(client: Client) -> Group:
         percent = f" {view.percent:.0f}%" if not view.state.ended else ""
         actions.add_row(button, f"[{colour}]{view.state}[/]{percent}", escape(one_line(view.message)))
     return Group(_head(client), whose, actions)
+
+
+def _troubles(client: Client) -> Iterator[tuple[str, str]]:
+    """Each service that is down with its sentence, and what keeps the experiment from changing."""
+    for row in client.rows("Services"):
+        if row["reachable"] == "Down":
+            yield str(row["service"]).capitalize(), str(row["sentence"])
+    if client.read("InterlockOk") in ("Busy", "Unreachable", "Overridden"):
+        yield "Interlock", str(client.read("InterlockMessage"))
 
 
 def _head(client: Client) -> str:

@@ -1,10 +1,12 @@
 """What a record may hold: texts cut to their size, puts checked."""
 
 import math
-from collections.abc import Callable, Mapping
+import textwrap
+from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
 
 from beamtime_ioc.errors import BadValueError
-from beamtime_ioc.record import Record
+from beamtime_ioc.record import Line, Record
 from beamtime_ioc.recordtypes import Kind
 
 Value = str | int | float
@@ -32,6 +34,22 @@ def fit(text: str, size_bytes: int) -> str:
     if len(raw) <= size_bytes:
         return raw.decode()
     return raw[: size_bytes - 4].decode(errors="ignore") + " ..."
+
+
+def line_of(text: str, line: Line) -> str:
+    """One line of a text that is wrapped at its blanks; the last one says by its end that there is more."""
+    lines = _wrapped(text, line.width)
+    if line.number > len(lines):
+        return ""
+    shown = lines[line.number - 1]
+    if line.number == line.count < len(lines):
+        return textwrap.shorten(f"{shown} ...", line.width, placeholder=" ...") if shown else "..."
+    return shown
+
+
+@lru_cache(maxsize=64)
+def _wrapped(text: str, width: int) -> Sequence[str]:
+    return [line for row in text.splitlines() for line in textwrap.wrap(row, width) or [""]]
 
 
 def _check_text(record: Record, value: object) -> str:

@@ -36,7 +36,7 @@ def test_a_generated_page_is_what_export_writes_now(exported: Path, name: str) -
 
 def sections(page: str) -> dict[str, str]:
     """What the page says about each command, by its words: `sim set`."""
-    parts = re.split(r"^##+ `beamtime ([a-z ]+?)(?: [A-Z].*)?`$", page, flags=re.MULTILINE)
+    parts = re.split(r"^##+ `beamtime ([a-z -]+?)(?: [A-Z].*)?`$", page, flags=re.MULTILINE)
     return dict(zip(parts[1::2], parts[2::2], strict=True))
 
 
@@ -51,6 +51,7 @@ def commands(command: Any, words: str) -> Iterator[tuple[str, Any]]:
 def all_commands() -> dict[str, Any]:
     app = typer.Typer()
     app.registered_commands = list(cli.registered_commands)
+    app.registered_groups = list(cli.registered_groups)
     for name, installed in load_commands():
         app.add_typer(installed, name=name)
     return dict(commands(typer.main.get_command(app), ""))

@@ -64,6 +64,11 @@ def button(tag: str, action: str, *, more: str = "", group: str = "button", kind
     }}"""
 
 
+SWITCH = """record(bo, "X") {{
+    field(ZNAM, Off) field(ONAM, On) field(ASG, button) info(beamtime:schedule, "{}")
+}}"""
+
+
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
@@ -73,6 +78,10 @@ def button(tag: str, action: str, *, more: str = "", group: str = "button", kind
             "the action copy has no records for state, percent, .*load action.template",
         ),
         (button("abort", "copy"), "no button is bound to the action copy"),
+        (button("schedule", "email-users"), "beamtime:schedule needs a bo record with the states Off and On"),
+        (button("schedule", "copy", group=""), "beamtime:schedule needs"),
+        (SWITCH.format("copy"), "no button is bound to the action copy"),
+        (SWITCH.format("email-users"), "email-users.schedule belongs to .*EmailUsersSchedule"),
         (button("preview", "email-users"), "email-users.preview belongs to .*EmailUsersPreview"),
         (button("action", "Email Users"), "is no name of an action; it is written like create-directories"),
         (button("abort", "email-users", kind="bi"), "needs a bo or busy record, not a bi"),
@@ -82,6 +91,7 @@ def button(tag: str, action: str, *, more: str = "", group: str = "button", kind
         (button("action", "copy", more="info(beamtime:abort, copy)"), "cannot be both action and abort"),
         (button("action", "copy", more="info(autosaveFields, VAL)"), "is never saved by autosave"),
         (button("action", "copy", more="info(beamtime:completion, no)"), "is finished or accepted"),
+        (button("preview", "hosts"), "cannot be the name of an action: the program reports of itself"),
         (button("actoin", "copy"), "beamtime:actoin is no tag; these are: abort, action"),
     ],
 )
@@ -101,6 +111,18 @@ def test_a_button_that_cannot_be_bound_is_refused(load: Load, text: str, sentenc
         ("ai", 'beamtime:report, "percent"', "is no report"),
         ("longin", 'beamtime:report, "engine.queued"', "the report engine.queued belongs to"),
         ("longin", 'beamtime:report, "engine.percent"', "stands one of state, queued,"),
+        ("longin", 'beamtime:report, "services.up"', "behind services and a dot stands one of down, count"),
+        ("ai", 'beamtime:report, "hosts.ok"', "a ai cannot show hosts.ok; it needs integer"),
+        (
+            "longin",
+            'beamtime:report, "checklist.step"',
+            "cannot show checklist.step; it needs text",
+        ),
+        ("ai", 'beamtime:report, "service.mail.latencies"', "and dots stands one of state, message, latency"),
+        ("ai", 'beamtime:report, "service.latency"', "is no report"),
+        ("ai", 'beamtime:report, "service.Mail.latency"', "write it like service.schedule.state"),
+        ("ai", 'beamtime:report, "service.mail.latency"', "the report service.mail.latency belongs to"),
+        ("ai", 'beamtime:report, "email-users.schedule-text"', "cannot show email-users.schedule-text"),
         ("ai", 'beamtime:report, "engine.unknown"', "a ai cannot show engine.unknown; it needs integer"),
         ("stringin", 'beamtime:field, "PI name"', "is no field of an experiment"),
         ("stringin", 'beamtime:text39, "Y"', "a stringin needs no short view"),
@@ -118,6 +140,23 @@ def test_states_of_a_run_in_another_order_are_refused(load: Load) -> None:
     with pytest.raises(RecordFileError, match="its states are not those of a run: Idle, Queued"):
         load(
             'record(mbbi, "X") { field(ZRST, Queued) field(ONST, Idle) info(beamtime:report, "copy.state") }'
+        )
+
+
+def test_outcomes_of_the_schedule_in_another_order_are_refused(load: Load) -> None:
+    with pytest.raises(RecordFileError, match="its states are UNKNOWN, ACTIVE, NONE, AMBIGUOUS"):
+        load(
+            'record(mbbi, "X") { field(ZRST, ACTIVE) field(ONST, NONE) '
+            'info(beamtime:report, "engine.schedule-outcome") }'
+        )
+
+
+def test_states_of_a_service_in_another_order_are_refused(load: Load) -> None:
+    with pytest.raises(
+        RecordFileError, match="its states are not those of a service: Unknown, Up, Down, Not"
+    ):
+        load(
+            'record(mbbi, "X") { field(ZRST, Up) field(ONST, No) info(beamtime:report, "service.dm.state") }'
         )
 
 
@@ -143,7 +182,7 @@ def test_a_short_view_with_too_long_a_name_is_refused(load: Load) -> None:
 
 def test_actions_and_fields_are_held_to_what_exists() -> None:
     found = load_records([SHIPPED], prefix=PREFIX)
-    actions = {"update-user-info", "create-directories", "email-users", "begin-beamtime"}
+    actions = {row.action for row in found.actions()}
     fields = {record.field for record in found.fields() if record.field}
 
     found.check_actions([*actions, "another"])

@@ -27,9 +27,6 @@ class Gate:
         if who.user != "friend" or group == "closed":
             raise NotAllowedError(f"{who} may not write {group}")
 
-    def may_write_from_somewhere(self, group: str, user: str) -> bool:
-        return user == "friend"
-
 
 FRIEND = Who(via="ca", user="friend", peer="192.0.2.1")
 STRANGER = Who(via="ca", user="stranger", peer="192.0.2.2")
@@ -242,6 +239,17 @@ def test_an_alias_is_a_second_name_of_one_cell(board: Board) -> None:
     assert board.aliases["X:Wire:TextAlias"] == "X:Wire:Text"
 
 
+def test_what_the_program_tells_of_itself_is_shown_where_there_is_a_record_for_it(tmp_path: Path) -> None:
+    file = tmp_path / "engine.db"
+    file.write_text('record(longin, "X:Count") { info(beamtime:report, "engine.queued") }')
+    board = Board(load_records([file], prefix="X:"), Gate())
+
+    board.report("queued", 3)
+    board.report("version", "1.0")
+
+    assert (board.cell("Count").value, board.report_cell("version")) == (3, None)
+
+
 def test_every_action_has_its_progress(board: Board) -> None:
     posting = board.progress["walk"]
 
@@ -280,3 +288,16 @@ def test_a_set_overtakes_what_was_to_be_posted_soon() -> None:
         return seen
 
     assert asyncio.run(post()) == [2]
+
+
+def test_whoever_may_not_write_is_refused_for_that_also_with_a_value_that_cannot_be_read(
+    board: Board,
+) -> None:
+    cell, told = board.cell("Text"), list[object]()
+    cell.refused = lambda who, error: told.append((who.user, type(error)))
+    unreadable = BadValueError("the text is no Unicode text", advice="send UTF-8")
+
+    cell.refuse("?", STRANGER, unreadable)
+    cell.refuse("?", FRIEND, unreadable)
+
+    assert told == [("stranger", NotAllowedError), ("friend", BadValueError)]

@@ -21,7 +21,7 @@ def test_each_action_is_a_function_of_its_name_in_a_file_of_its_name() -> None:
 
     words = {name: name.replace("-", "_") for name in actions}
 
-    assert {"update-user-info", "create-directories", "email-users", "begin-beamtime"} <= set(actions)
+    assert {"update-user-info", "create-directories", "email-users", "deliver-outbox"} <= set(actions)
     assert actions == {name: f"beamtime_handlers.{word}:{word}" for name, word in words.items()}
 
 
@@ -29,9 +29,10 @@ def test_the_services_and_commands_of_the_first_press_are_offered() -> None:
     services = entry_points("beamtime.services")
     commands = entry_points("beamtime.commands")
 
-    assert {"schedule.aps", "hosts.local", "mail.smtp"} <= set(services)
+    assert {"schedule.aps", "hosts.local", "hosts.ssh", "mail.smtp"} <= set(services)
     assert all(module.startswith("beamtime_handlers.clients.") for module in services.values())
     assert commands["sim"] == "beamtime_sim.command:app"
+    assert commands["mail"] == "beamtime_handlers.clients.smtp_mail.command:app"
 
 
 def test_only_a_file_that_wraps_a_library_without_types_is_checked_less_strictly() -> None:
@@ -42,6 +43,6 @@ def test_only_a_file_that_wraps_a_library_without_types_is_checked_less_strictly
         if "# pyright: basic" in path.read_text()
     ]
 
-    wraps = re.compile(r"^\s*(from|import) (caproto|p4p|epics)\b", re.MULTILINE)
+    wraps = re.compile(r"^\s*(from|import) (caproto|p4p|epics|epicscorelibs)\b", re.MULTILINE)
     assert basic
     assert [path.name for path in basic if not wraps.search(path.read_text())] == []

@@ -218,7 +218,7 @@ def test_a_name_of_60_characters_is_served(load: Load) -> None:
         ("bo", "OMSL", "closed_loop", "only supervisory"),
         ("ai", "SIML", "1", "SIML of a ai is not supported here"),
         ("bo", "EGU", "s", "EGU of a bo is not supported here"),
-        ("ai", "HHSV", "MAJOR", "HHSV of a ai is not supported here"),
+        ("ai", "AFTC", "1", "AFTC of a ai is not supported here"),
         ("ai", "DESC", "x" * 41, "has 41 bytes; 40 are allowed"),
         ("ai", "DESC", "é" * 21, "has 42 bytes; 40 are allowed"),
         ("ai", "EGU", "x" * 16, "16 bytes; 15 are allowed"),

@@ -177,7 +177,36 @@ def test_the_ports_for_epics_are_free_for_both_transports(tmp_path: Path) -> Non
         for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM):
             with socket.socket(socket.AF_INET, kind) as probe:
                 probe.bind(("127.0.0.1", ports[name]))
-    assert len(set(ports.values())) == 5
+    assert len(set(ports.values())) == 6
+
+
+def test_a_box_from_before_the_errands_gets_a_port_for_them_and_keeps_the_others(tmp_path: Path) -> None:
+    with running(tmp_path):
+        kept = load(tmp_path / "sim.yaml")
+    del kept["ports"]["errands"], kept["errands"]
+    (tmp_path / "sim.yaml").write_text(yaml.safe_dump(kept))
+
+    with running(tmp_path, anchor=None):
+        again = load(tmp_path / "sim.yaml")
+
+    assert {name: port for name, port in again["ports"].items() if name != "errands"} == kept["ports"]
+    assert again["errands"] == f"http://127.0.0.1:{again['ports']['errands']}/"
+
+
+def test_what_reached_the_services_is_logged_and_the_box_itself_is_not(tmp_path: Path) -> None:
+    with running(tmp_path):
+        url = load(tmp_path / "site.yaml")["schedule"]["url"]
+        errands = load(tmp_path / "sim.yaml")["errands"]
+        before = [path for path in tmp_path.glob("*/log.jsonl") if path.read_text()]
+
+        requests.get(url + "run/getAllRuns", timeout=PATIENCE_S)
+        requests.post(errands + "notes", json={"text": "hutch searched"}, timeout=PATIENCE_S)
+
+        logs = {path.parent.name: path.read_text() for path in tmp_path.glob("*/log.jsonl")}
+
+    assert before == []
+    assert sorted(logs) == ["errands", "schedule"]
+    assert [len(text.splitlines()) for text in logs.values()] == [1, 1]
 
 
 def test_asking_itself_at_the_start_is_not_counted(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from beamtime_sim.control import ControlServer
+from beamtime_sim.errands_server import ErrandsServer
 from beamtime_sim.errors import KnobError, NobodyAnswersError
 from beamtime_sim.knobs import Knobs, allowed_values
 from beamtime_sim.mail_server import MailServer
@@ -40,9 +41,10 @@ def desk(tmp_path: Path) -> Iterator[Desk]:
     knobs = Knobs()
     with (
         ScheduleServer(Schedule.around(date(2026, 11, 20)), knobs=knobs) as schedule,
-        MailServer(tmp_path, knobs=knobs) as mail,
+        MailServer(tmp_path / "mail", knobs=knobs) as mail,
+        ErrandsServer(tmp_path / "errands", knobs=knobs) as errands,
     ):
-        control = ControlServer(knobs, schedule, mail)
+        control = ControlServer(knobs, schedule, mail, errands)
         control.start()
         url = f"http://127.0.0.1:{control.port}"
         yield Desk(url=url, port=control.port, knobs=knobs, schedule=schedule, mail=mail)
@@ -73,6 +75,15 @@ BAD = [
     ("mail.drop", "sometimes"),
     ("mail.delay_s", None.__class__),
     ("mail.only", ""),
+    ("schedule.on_beam", 0),
+    ("schedule.on_beam", True),
+    ("schedule.on_beam", "the next one"),
+    ("schedule.lose_reply", -1),
+    ("mail.lose_reply", "all"),
+    ("errands.lose_reply", 0.5),
+    ("errands.rate_bytes_per_s", 0),
+    ("errands.rate_bytes_per_s", float("nan")),
+    ("errands.delay_s", 601),
 ]
 
 
@@ -105,6 +116,9 @@ GOOD = [
     ("mail.hang", False, None),
     ("mail.drop", "after-data", "after-data"),
     ("mail.only", ["a@example.org"], ("a@example.org",)),
+    ("schedule.on_beam", 17, 17),
+    ("mail.lose_reply", 2, 2),
+    ("errands.rate_bytes_per_s", 5, 5.0),
 ]
 
 
@@ -195,6 +209,7 @@ def test_the_front_page_shows_knobs_what_is_allowed_and_counters(desk: Desk) -> 
     assert page["requests"] == 2
     assert page["mail_counts"] == {"connections": 1, "kept": 1, "refused": 0, "deferred": 0, "dropped": 0}
     assert [mail["subject"] for mail in page["mails"]] == ["hello"]
+    assert page["errands"] == {"notes": 0, "copies": 0}
 
 
 def test_mails_and_requests_are_listed(desk: Desk) -> None:

@@ -290,6 +290,20 @@ def test_only_confines_a_drop_to_one_recipient(server: MailServer) -> None:
     assert [mail.to for mail in server.mails] == [ZOE, REN]
 
 
+def test_lose_reply_keeps_so_many_messages_without_an_answer(server: MailServer) -> None:
+    server.knobs.set_all({"mail.lose_reply": 2, "mail.only": [ZOE]})
+
+    untouched = send(server, REN)
+    for _ in range(2):
+        with pytest.raises((smtplib.SMTPServerDisconnected, ConnectionError)):
+            send(server, ZOE)
+    answered = send(server, ZOE)
+
+    assert untouched == answered == {}
+    assert [mail.to for mail in server.mails] == [REN, ZOE, ZOE, ZOE]
+    assert server.counts["dropped"] == 2
+
+
 def test_delay_holds_the_answer_back_when_the_message_is_kept(server: MailServer) -> None:
     server.knobs.set("mail.delay_s", 0.4)
     begin = time.monotonic()

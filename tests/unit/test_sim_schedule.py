@@ -1,5 +1,6 @@
 """The schedule API in the box, asked by a real HTTP client."""
 
+import json
 import socket
 import threading
 import time
@@ -14,7 +15,7 @@ import pytest
 import requests
 
 from beamtime_sim.bodies import BODIES
-from beamtime_sim.errors import PortTakenError, ScheduleError
+from beamtime_sim.errors import BoxError, PortTakenError, ScheduleError
 from beamtime_sim.schedule import Schedule
 from beamtime_sim.schedule_server import ScheduleServer
 
@@ -410,3 +411,84 @@ def test_the_knobs_change_copies_only(server: ScheduleServer) -> None:
     server.knobs.reset()
 
     assert get(server, SCHEDULE).content == before
+
+
+# Guest experiments, lost replies, and the log
+
+
+def on_beam_now(server: ScheduleServer) -> dict[str, Any]:
+    (activity,) = active(activities(get(server, SCHEDULE)))
+    return activity
+
+
+def addresses(activity: dict[str, Any]) -> list[str]:
+    return [person["email"] for person in activity["beamtime"]["proposal"]["experimenters"]]
+
+
+def test_each_guest_experiment_has_ids_and_people_of_its_own(server: ScheduleServer) -> None:
+    found: list[dict[str, Any]] = [on_beam_now(server)]
+    for number in (1, 2, 999_999):
+        server.knobs.set("schedule.on_beam", number)
+        found.append(on_beam_now(server))
+
+    for field in ("activityId", "experimentId", "activityName"):
+        assert len({activity[field] for activity in found}) == 4
+    assert len({activity["beamtime"]["beamtimeId"] for activity in found}) == 4
+    assert len({activity["beamtime"]["proposal"]["gupId"] for activity in found}) == 4
+    assert len({activity["startTime"] for activity in found}) == 1
+    everybody = [address for activity in found[1:] for address in addresses(activity)]
+    assert len(set(everybody)) == len(everybody) == 6
+    assert addresses(found[2]) == ["guest.2.a@example.edu", "guest.2.b@example.org"]
+
+
+def test_a_guest_experiment_changes_nothing_but_who_is_on_beam_now(server: ScheduleServer) -> None:
+    before = activities(get(server, SCHEDULE))
+    server.knobs.set("schedule.on_beam", 7)
+    during = activities(get(server, SCHEDULE))
+    server.knobs.set("schedule.on_beam", None)
+
+    changed = [one for one, other in zip(before, during, strict=True) if one != other]
+    assert changed == active(before)
+    assert activities(get(server, SCHEDULE)) == before
+
+
+def test_a_guest_experiment_has_one_leader_and_may_be_edited_as_others(server: ScheduleServer) -> None:
+    server.knobs.set_all({"schedule.on_beam": 7, "schedule.pi_last_name": "Łoś"})
+
+    people = on_beam_now(server)["beamtime"]["proposal"]["experimenters"]
+
+    assert [(person["lastName"], person["piFlag"]) for person in people] == [("Łoś", "Y"), ("Guest7", None)]
+
+
+def test_a_lost_reply_is_counted_down_and_not_used_up_by_a_failure(server: ScheduleServer) -> None:
+    server.knobs.set_all({"schedule.lose_reply": 1, "schedule.fail_times": 1})
+
+    assert get(server, "run/getAllRuns").status_code == 503
+    with pytest.raises(requests.ConnectionError):
+        get(server, "run/getAllRuns")
+    assert get(server, "run/getAllRuns").status_code == 200
+    assert [seen.status for seen in server.requests] == [503, None, 200]
+
+
+def test_the_log_has_a_line_a_request_over_restarts_and_says_who_was_on_beam(
+    server: ScheduleServer, tmp_path: Path
+) -> None:
+    server.log_to(tmp_path / "schedule")
+    server.knobs.set("schedule.on_beam", 3)
+    get(server, SCHEDULE)
+    with ScheduleServer(server.schedule, clock=lambda: NOW) as again:
+        again.log_to(tmp_path / "schedule")
+        get(again, "run/getAllRuns")
+
+    lines = [json.loads(line) for line in (tmp_path / "schedule" / "log.jsonl").read_text().splitlines()]
+    assert [(line["path"], line["status"], line["on_beam"]) for line in lines] == [
+        (SCHEDULE.replace("%2C", ","), 200, 3),
+        ("run/getAllRuns", 200, None),
+    ]
+
+
+def test_a_damaged_log_of_the_schedule_is_said(server: ScheduleServer, tmp_path: Path) -> None:
+    (tmp_path / "log.jsonl").write_text("nothing\n")
+
+    with pytest.raises(BoxError, match=r"log\.jsonl is damaged; remove it to begin"):
+        server.log_to(tmp_path)

@@ -19,6 +19,7 @@ from beamtime_ioc.errors import (
     StepFailedError,
 )
 from beamtime_ioc.model import Json, RunState
+from beamtime_ioc.stored_doubts import Asked
 from beamtime_ioc.testing import FakeRun
 
 
@@ -163,7 +164,7 @@ class Remembers:
     def __init__(self, memory: dict[str, Json], token: str) -> None:
         self.memory, self.token = memory, token
 
-    def remember(self, title, body):  # type: ignore[no-untyped-def]
+    def remember(self, title, body):
         if title not in self.memory:
             self.memory[title] = body()
         return self.memory[title]
@@ -174,6 +175,12 @@ class Remembers:
 
     def cancelled_on_disk(self) -> bool:
         return False
+
+    def doubt(self, title: str, text: str, claim: str, asked: Asked) -> None:
+        self.memory.setdefault(f"doubt: {title}", text)
+
+    def doubts(self) -> list[str]:
+        return [str(text) for key, text in self.memory.items() if key.startswith("doubt: ")]
 
 
 def test_once_is_not_repeated_by_an_execution_that_finds_the_claim_of_a_dead_one() -> None:
@@ -207,7 +214,7 @@ def test_a_replay_gives_the_same_values_and_the_same_errors() -> None:
 
 def test_a_called_action_shows_its_text_and_leaves_the_fraction_to_the_caller() -> None:
     @action("inner", resource="r")
-    def inner(run, experiment):  # type: ignore[no-untyped-def]
+    def inner(run, experiment):
         run.progress(1.0, "inner text")
         return "value"
 
@@ -219,26 +226,26 @@ def test_a_called_action_shows_its_text_and_leaves_the_fraction_to_the_caller() 
     assert (run.fraction, run.text) == (0.3, "inner text")
 
 
-def outcome_of(handler, *things: Thing) -> Outcome:  # type: ignore[no-untyped-def]
+def outcome_of(handler, *things: Thing) -> Outcome:
     made = action("a-test", resource="r")(handler)
     return perform(FakeRun(actions=[made]))
 
 
 def test_a_run_ends_done_problems_unsure_or_failed_and_says_why() -> None:
-    def done(run, experiment):  # type: ignore[no-untyped-def]
+    def done(run, experiment):
         run.progress(1, "all stands")
 
-    def problems(run, experiment):  # type: ignore[no-untyped-def]
+    def problems(run, experiment):
         refused = Thing(fails=[DefinitelyRefusedError("closed")], sticks=False)
         run.effects([Thing().effect("a"), refused.effect("b")], optional=True)
 
-    def unsure(run, experiment):  # type: ignore[no-untyped-def]
+    def unsure(run, experiment):
         run.effects([Thing(fails=[OutcomeUnknownError("may be")], sticks=False).effect()])
 
-    def failed(run, experiment):  # type: ignore[no-untyped-def]
+    def failed(run, experiment):
         raise BeamtimeError("the disk is full", advice="free some space")
 
-    def broken(run, experiment):  # type: ignore[no-untyped-def]
+    def broken(run, experiment):
         raise KeyError("x")
 
     outcomes = [outcome_of(handler) for handler in (done, problems, unsure, failed, broken)]
@@ -265,7 +272,7 @@ def test_a_preview_looks_and_writes_a_plan_and_makes_nothing() -> None:
     stands, absent = Thing(stands=True), Thing()
 
     @action("a-test", resource="r")
-    def handler(run, experiment):  # type: ignore[no-untyped-def]
+    def handler(run, experiment):
         found = run.step("who", lambda: "somebody")
         run.effects([stands.effect("one"), absent.effect(f"two for {found}")])
         run.once("post", lambda: 1)
@@ -322,7 +329,7 @@ def test_a_failure_after_an_abort_is_an_abort() -> None:
         raise ServiceUnavailableError("the schedule", "did not answer")
 
     @action("a-test", resource="r")
-    def handler(run, experiment):  # type: ignore[no-untyped-def]
+    def handler(run, experiment):
         run.effect("thing", look=look, make=lambda: None, verify=lambda: 1)
 
     run.workshop = replace(run.workshop, actions={"a-test": handler})
@@ -342,7 +349,7 @@ def test_what_is_unsure_is_named_even_when_the_run_is_aborted_behind_it() -> Non
     third = Thing()
 
     @action("a-test", resource="r")
-    def handler(run, experiment):  # type: ignore[no-untyped-def]
+    def handler(run, experiment):
         run.effects([doubtful.effect("first"), second, third.effect("third")])
 
     run.workshop = replace(run.workshop, actions={"a-test": handler})
@@ -360,7 +367,7 @@ def test_a_preview_ends_where_the_run_would_end() -> None:
     after = Thing()
 
     @action("a-test", resource="r")
-    def handler(run, experiment):  # type: ignore[no-untyped-def]
+    def handler(run, experiment):
         run.effects([Effect("dir", look=conflict, make=lambda: None, verify=lambda: 1)])
         run.effects([after.effect("letter")])
 

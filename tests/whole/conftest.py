@@ -2,11 +2,35 @@
 
 from collections.abc import Generator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from beamtime_ioc.client import Client
 from box_house import Box, Ioc
+
+
+@pytest.fixture(scope="module")
+def standing_ioc(tmp_path_factory: pytest.TempPathFactory) -> Generator[Ioc, None, None]:
+    """For all tests of a file that leave it, its box and its files as they were."""
+    box = Box.start(tmp_path_factory.mktemp("standing") / "box")
+
+    def be_impatient(site: dict[str, Any]) -> None:
+        site["schedule"]["read_timeout_s"] = 2
+
+    box.edit_site(be_impatient)
+    started = Ioc.on(box).start()
+    yield started
+    assert started.stop() == 0
+    assert box.program.stop() == 0
+
+
+@pytest.fixture
+def standing(standing_ioc: Ioc) -> Generator[tuple[Box, Client], None, None]:
+    """The box and a client of it; its knobs are put back."""
+    with standing_ioc.client() as opened:
+        yield standing_ioc.box, opened
+    standing_ioc.box.reset()
 
 
 @pytest.fixture

@@ -48,7 +48,7 @@ def test_a_wrong_type_is_named_with_its_line(box: Box) -> None:
 def test_an_unknown_backend_is_told_the_ones_there_are(box: Box) -> None:
     box.site.write_text(box.site.read_text().replace("backend: aps", "backend: spa"))
 
-    assert "schedule.backend: 'spa' is unknown; allowed are aps" in serve(box)
+    assert "schedule.backend: 'spa' is unknown; allowed are aps, desy-file, file, nsls2" in serve(box)
 
 
 def test_live_mail_without_a_sender_does_not_start(box: Box) -> None:
@@ -160,7 +160,7 @@ def test_without_an_access_file_everybody_reads_and_nobody_presses(box: Box) -> 
     assert box.recipients() == []
 
 
-def begin(client: Client):  # type: ignore[no-untyped-def]
+def begin(client: Client):
     with pytest.raises(BeamtimeError):
         client.press("BeginBeamtime", wait=True)
     view = client.view("BeginBeamtime")

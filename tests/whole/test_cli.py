@@ -1,11 +1,16 @@
 """The command line against a running IOC: what a newcomer types."""
 
 import json
-import time
-from contextlib import ExitStack
+import re
+import sqlite3
+from contextlib import closing
 
-from beamtime_ioc.cli import action_name, button_name
-from box_house import Box, Ioc, beamtime
+import pytest
+from p4p.client.thread import Subscription
+
+from beamtime_ioc.cli_options import action_name, button_name
+from beamtime_ioc.client import Client
+from box_house import Box, Ioc, Program, beamtime, until
 
 
 def test_names_of_actions_and_buttons_are_the_same_words() -> None:
@@ -37,6 +42,13 @@ def test_check_of_a_wrong_file_is_one_line(box: Box) -> None:
     assert ended.returncode == 2
     assert "Traceback" not in ended.stderr
     assert f"{box.site}:" in ended.stderr
+
+
+def test_a_button_that_needs_no_arm_says_so(box: Box, ioc: Ioc) -> None:
+    ended = beamtime("press", "BeginBeamtime", "--arm", "anything", "--site", str(box.site))
+
+    assert ended.returncode == 2, ended
+    assert ended.stderr == "beamtime: BeginBeamtime needs no arm; press it without --arm\n"
 
 
 def test_preview_press_status_and_history(box: Box, ioc: Ioc) -> None:
@@ -78,16 +90,19 @@ def test_a_refused_press_is_exit_code_two_and_says_why(box: Box, ioc: Ioc) -> No
         assert "no current experiment; press UpdateUserInfo first" in ended.stderr
 
 
-def test_sigterm_with_clients_connected_ends_within_two_seconds(box: Box, ioc: Ioc) -> None:
-    with ExitStack() as stack:
-        for _ in range(5):
-            client = stack.enter_context(ioc.client())
-            assert client.read("EngineState") == "Running"
-        began = time.monotonic()
+def test_while_the_database_is_locked_a_press_and_an_answer_wait_for_what_the_ioc_says(
+    box: Box, ioc: Ioc
+) -> None:
+    site = ("--site", str(box.site))
+    assert beamtime("press", "UpdateUserInfo", "--wait", *site).returncode == 0
+    with closing(sqlite3.connect(box.directory / "state/state.sqlite", isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        press = beamtime("press", "UpdateUserInfo", *site)
+        answer = beamtime("resolve", "0000", "1", "give up", *site)
 
-        assert ioc.stop() == 0
-
-        assert time.monotonic() - began < 2
+    assert (press.returncode, answer.returncode) == (0, 2), (press, answer)
+    assert re.fullmatch(r"UpdateUserInfo: run \S+ Stuck\n", press.stdout)
+    assert "there is no run '0000'" in answer.stderr
 
 
 def test_an_abort_ends_the_run(box: Box, ioc: Ioc) -> None:
@@ -106,6 +121,34 @@ def test_an_abort_ends_the_run(box: Box, ioc: Ioc) -> None:
                 break
     assert states[-1] == "Aborted"
     box.reset()
+
+
+def test_watching_goes_on_though_p4p_lost_the_posts(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As it does when the first one comes before its subscription is made up."""
+    monkeypatch.setattr(Subscription, "_event", lambda _: None)
+    client.press("UpdateUserInfo", wait=True)
+    first = client.view("UpdateUserInfo")
+
+    views = client.watch("UpdateUserInfo")
+    assert next(views) == first
+    client.press("UpdateUserInfo", wait=True)
+    assert next(views).run_id != first.run_id
+
+
+def test_while_the_ioc_is_away_press_says_so_and_waits_for_the_end(box: Box, ioc: Ioc) -> None:
+    box.set(schedule__delay_s=2)
+    words = ["press", "UpdateUserInfo", "--wait", "--site", str(box.site)]
+    waiting = Program(words, box.directory / "press.log")
+    waiting.launch()
+    with ioc.client() as client:
+        until(lambda: client.read("UpdateUserInfoState") == "Running", "the run")
+    ioc.kill()
+
+    said = waiting.read_line(lambda line: "the IOC does not answer" in line)
+    ioc.start()
+
+    assert said is not None
+    assert waiting.child.wait(60) == 0
 
 
 def test_without_an_ioc_it_is_exit_code_three_and_one_line() -> None:
@@ -131,7 +174,7 @@ def test_each_command_has_help() -> None:
         assert "Usage:" in ended.stdout
 
 
-def test_the_demo_ends_well(tmp_path) -> None:  # type: ignore[no-untyped-def]
+def test_the_demo_ends_well(tmp_path) -> None:
     ended = beamtime("demo", "--dir", str(tmp_path / "demo"), timeout_s=90)
 
     assert ended.returncode == 0, ended.stdout + ended.stderr

@@ -1,0 +1,21 @@
+"""The table of traps names tests that exist."""
+
+import re
+
+from docs_terminal import CHECKOUT
+
+PAGE = CHECKOUT / "docs" / "reference" / "traps.md"
+TRAPS = 20
+
+
+def test_every_trap_names_a_test_that_exists() -> None:
+    rows = re.findall(r"^\| (R\d+) .*\| (.+) \|$", PAGE.read_text(encoding="utf-8"), re.MULTILINE)
+
+    assert [trap for trap, _ in rows] == [f"R{number}" for number in range(1, TRAPS + 1)]
+    for trap, cell in rows:
+        named = re.findall(r"`(\S+\.py)::(\w+)`", cell)
+        assert named, trap
+        for file, test in named:
+            assert f"\ndef {test}(" in (CHECKOUT / file).read_text(encoding="utf-8"), (
+                f"{trap}: {file}::{test}"
+            )
