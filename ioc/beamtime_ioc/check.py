@@ -15,6 +15,7 @@ from beamtime_ioc.app import build_services, load_site_records
 from beamtime_ioc.config import read_site_file
 from beamtime_ioc.database import address_of, ask_version, postgres_engine, postgres_trouble
 from beamtime_ioc.errors import BeamtimeError, StateError
+from beamtime_ioc.faces.listening import choose_interfaces, is_ours
 from beamtime_ioc.model import Letter
 from beamtime_ioc.mounts import network_mount
 from beamtime_ioc.ports import OutboxRow
@@ -39,6 +40,7 @@ def check_site(path: Path) -> Iterator[tuple[bool, str]]:
     else:
         load_gate(file.resolve(file.frame.access))
         yield True, f"access file {file.frame.access}"
+    yield from _interfaces(file.frame.epics.interfaces)
     site, services = build_services(file, NoOutbox())
     yield _state(file.resolve(file.frame.state), file.frame.database, file.frame.prefix)
     if file.frame.database:
@@ -58,6 +60,17 @@ def check_site(path: Path) -> Iterator[tuple[bool, str]]:
             yield False, f"{section}: {error}"
         else:
             yield health.ok, f"{section}: {health.sentence} ({health.latency_s:.2f} s)"
+
+
+def _interfaces(configured: Sequence[str]) -> Iterator[tuple[bool, str]]:
+    foreign: dict[str, None] = {}
+    for variable in ("EPICS_CAS_INTF_ADDR_LIST", "EPICS_PVAS_INTF_ADDR_LIST"):
+        setting = variable if os.environ.get(variable, "").strip() else "epics.interfaces"
+        for address in choose_interfaces(variable, configured):
+            if not is_ours(address):
+                foreign[f"{setting}: {address} is no address of this computer; see `ip address`"] = None
+    for sentence in foreign:
+        yield False, sentence
 
 
 class NoOutbox:

@@ -44,6 +44,19 @@ def test_a_full_disk_is_a_fault(write: Write, tmp_path: Path) -> None:
     assert ended.returncode == 1
 
 
+def test_an_address_of_another_computer_is_a_fault(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+    site = write("x:")
+    site.write_text(site.read_text() + "epics: {interfaces: [127.0.0.1, 192.0.2.9]}\n")
+    monkeypatch.setenv("EPICS_PVAS_INTF_ADDR_LIST", "192.0.2.8")
+
+    faults = [line for line in check(site).stdout.splitlines() if "no address of this computer" in line]
+
+    assert faults == [
+        "FAULT epics.interfaces: 192.0.2.9 is no address of this computer; see `ip address`",
+        "FAULT EPICS_PVAS_INTF_ADDR_LIST: 192.0.2.8 is no address of this computer; see `ip address`",
+    ]
+
+
 def test_a_state_of_another_site_is_a_fault_and_is_left_as_it_is(write: Write, tmp_path: Path) -> None:
     state = tmp_path / "state"
     Store(state, "x:").close()

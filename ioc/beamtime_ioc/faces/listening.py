@@ -102,6 +102,16 @@ def resolve(host: str, setting: str) -> str:
         ) from error
 
 
+def is_ours(address: str) -> bool:
+    """Whether this computer has the address, and may listen on it."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asker:
+        try:
+            asker.bind((address, 0))
+        except OSError:
+            return False
+    return True
+
+
 def is_loopback(address: str) -> bool:
     return address.startswith("127.")
 
