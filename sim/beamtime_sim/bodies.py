@@ -2,10 +2,11 @@
 
 import copy
 import json
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, cast
 
-from beamtime_sim.guests import take_place
+from beamtime_sim.guests import let_join, take_place
 from beamtime_sim.wire import Json
 
 RAW = ("html", "garbage", "truncated", "empty", "no-bytes", "wrong-shape")
@@ -39,45 +40,49 @@ def raw_body(kind: str, reply: Json) -> tuple[bytes, str]:
     return bodies[kind]
 
 
-def edited_reply(
-    kind: str, reply: Json, now: datetime, pi_last_name: str | None = None, on_beam: int | None = None
-) -> Json:
-    """Return a copy of a good reply whose activities are changed as ``kind`` says.
+@dataclass(frozen=True, kw_only=True)
+class Edits:
+    """What is to be changed in good replies.
 
-    ``on_beam`` is the number of the guest experiment that has the place of the active one. Replies without
-    activities (runs, authorised beamlines) and a single activity come back as they are.
+    ``kind`` is one of `BODIES`. ``on_beam`` is the number of the guest experiment that has the place of the
+    active one; ``late_colleague`` lets one more person join whoever is on beam.
+    """
+
+    kind: str = "normal"
+    pi_last_name: str | None = None
+    on_beam: int | None = None
+    late_colleague: bool = False
+
+
+def edited_reply(edits: Edits, reply: Json, now: datetime) -> Json:
+    """Return a copy of a good reply whose activities are changed.
+
+    Replies without activities (runs, authorised beamlines) and a single activity come back as they are.
     """
     if not isinstance(reply, list):
         return cast("object", reply)
     items = copy.deepcopy(cast("list[Any]", reply))
     if any("activityId" in item for item in items):
-        return _edited(kind, items, now, pi_last_name, on_beam)
+        return _edited(edits, items, now)
     if any("activities" in item for item in items):
-        return [
-            {**item, "activities": _edited(kind, item["activities"], now, pi_last_name, on_beam)}
-            for item in items
-        ]
+        return [{**item, "activities": _edited(edits, item["activities"], now)} for item in items]
     return items
 
 
-def _edited(
-    kind: str,
-    activities: list[dict[str, Any]],
-    now: datetime,
-    pi_last_name: str | None,
-    on_beam: int | None,
-) -> list[dict[str, Any]]:
-    if on_beam is not None:
-        for activity in activities:
-            if _touches(activity, now, now):
-                take_place(activity, on_beam)
-    changed = _chosen(kind, activities, now)
+def _edited(edits: Edits, activities: list[dict[str, Any]], now: datetime) -> list[dict[str, Any]]:
+    for activity in activities:
+        if _touches(activity, now, now):
+            if edits.on_beam is not None:
+                take_place(activity, edits.on_beam)
+            if edits.late_colleague:
+                let_join(activity)
+    changed = _chosen(edits.kind, activities, now)
     for person in _people(changed):
-        if pi_last_name is not None and person["piFlag"] == "Y":
-            person["lastName"] = pi_last_name
-        if kind == "no-pi":
+        if edits.pi_last_name is not None and person["piFlag"] == "Y":
+            person["lastName"] = edits.pi_last_name
+        if edits.kind == "no-pi":
             person["piFlag"] = None
-        if kind == "no-email":
+        if edits.kind == "no-email":
             person["email"] = None
     return changed
 

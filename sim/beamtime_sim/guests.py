@@ -1,8 +1,9 @@
-"""Experiments without end: whom the knob ``schedule.on_beam`` puts on beam."""
+"""Who comes by a knob: experiments without end (``schedule.on_beam``), and a late colleague."""
 
 from typing import Any
 
 DOMAINS = ("example.edu", "example.org")
+LATE_ADDRESS = "nima.nachzuegler@example.edu"
 
 
 def guest_addresses(number: int) -> tuple[str, str]:
@@ -36,6 +37,23 @@ def take_place(activity: dict[str, Any], number: int) -> None:
             _guest(number, place, email) for place, email in enumerate(guest_addresses(number))
         ],
     }
+
+
+def let_join(activity: dict[str, Any]) -> None:
+    """Add the late colleague to the people of an activity; one that nobody has is left alone."""
+    if activity["beamtime"] is None or activity["beamtime"]["proposal"] is None:
+        return
+    activity["beamtime"]["proposal"]["experimenters"].append(
+        {
+            "gupExperimenterId": 99,
+            "badge": "900199",
+            "firstName": "Nima",
+            "lastName": "Nachzügler",
+            "institution": "Example University",
+            "email": LATE_ADDRESS,
+            "piFlag": None,
+        }
+    )
 
 
 def _guest(number: int, place: int, email: str) -> dict[str, Any]:

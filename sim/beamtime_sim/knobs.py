@@ -119,6 +119,9 @@ class ScheduleFaults:
         _number,
         f"a number, 1 to {MOST_GUESTS}: that guest experiment, each with its own ids and people, is on beam",
     )
+    late_colleague: bool = _knob(
+        False, _yes_or_no, "true or false; true lets one more person join whoever is on beam"
+    )
     lose_reply: int = _knob(0, _count, f"requests: {_LOSE}")
 
 

@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from beamtime_sim import nsls2
-from beamtime_sim.bodies import RAW, edited_reply, raw_body
+from beamtime_sim.bodies import RAW, Edits, edited_reply, raw_body
 from beamtime_sim.errors import BoxError
 from beamtime_sim.json_lines import NAME, JsonLines
 from beamtime_sim.knobs import Knobs
@@ -197,7 +197,13 @@ class ScheduleServer:
         faults = self.knobs.schedule
         if answer.status != HTTPStatus.OK:
             return json_reply(answer.status, answer.body)
-        body = edited_reply(faults.body, answer.body, self._clock(), faults.pi_last_name, on_beam)
+        edits = Edits(
+            kind=faults.body,
+            pi_last_name=faults.pi_last_name,
+            on_beam=on_beam,
+            late_colleague=faults.late_colleague,
+        )
+        body = edited_reply(edits, answer.body, self._clock())
         if faults.body in RAW:
             content, content_type = raw_body(faults.body, body)
             return Reply(status=200, body=content, content_type=content_type)

@@ -78,6 +78,7 @@ BAD = [
     ("schedule.on_beam", 0),
     ("schedule.on_beam", True),
     ("schedule.on_beam", "the next one"),
+    ("schedule.late_colleague", "yes"),
     ("schedule.lose_reply", -1),
     ("mail.lose_reply", "all"),
     ("errands.lose_reply", 0.5),
@@ -117,6 +118,7 @@ GOOD = [
     ("mail.drop", "after-data", "after-data"),
     ("mail.only", ["a@example.org"], ("a@example.org",)),
     ("schedule.on_beam", 17, 17),
+    ("schedule.late_colleague", True, True),
     ("mail.lose_reply", 2, 2),
     ("errands.rate_bytes_per_s", 5, 5.0),
 ]

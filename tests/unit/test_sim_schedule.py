@@ -460,6 +460,22 @@ def test_a_guest_experiment_has_one_leader_and_may_be_edited_as_others(server: S
     assert [(person["lastName"], person["piFlag"]) for person in people] == [("Łoś", "Y"), ("Guest7", None)]
 
 
+@pytest.mark.parametrize("guest", [None, 7])
+def test_a_late_colleague_joins_whoever_is_on_beam_and_nobody_else(
+    server: ScheduleServer, guest: int | None
+) -> None:
+    server.knobs.set("schedule.on_beam", guest)
+    before = activities(get(server, SCHEDULE))
+    server.knobs.set("schedule.late_colleague", True)
+    during = activities(get(server, SCHEDULE))
+    server.knobs.set("schedule.late_colleague", False)
+
+    (joined,) = active(during)
+    assert addresses(joined) == [*addresses(active(before)[0]), "nima.nachzuegler@example.edu"]
+    assert [one for one, other in zip(before, during, strict=True) if one != other] == active(before)
+    assert activities(get(server, SCHEDULE)) == before
+
+
 def test_a_lost_reply_is_counted_down_and_not_used_up_by_a_failure(server: ScheduleServer) -> None:
     server.knobs.set_all({"schedule.lose_reply": 1, "schedule.fail_times": 1})
 
