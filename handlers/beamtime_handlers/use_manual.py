@@ -11,7 +11,18 @@ from pydantic import AfterValidator, Field
 from beamtime_ioc.action import Run, action
 from beamtime_ioc.adoption import adopt
 from beamtime_ioc.errors import BeamtimeError
-from beamtime_ioc.model import MANUAL, Beamtime, Experiment, Json, Person, Site, from_json, one_line, to_json
+from beamtime_ioc.model import (
+    MANUAL,
+    Beamtime,
+    Experiment,
+    Json,
+    Person,
+    Site,
+    from_json,
+    one_line,
+    to_json,
+    typed_address,
+)
 from beamtime_ioc.ports import Identity
 
 LASTS = timedelta(days=1)
@@ -47,6 +58,7 @@ def _name(text: str) -> str:
 Name = Annotated[str, AfterValidator(_name), Field(validate_default=True)]
 Time = Annotated[str, AfterValidator(_time)]
 Text = Annotated[str, AfterValidator(one_line)]
+Email = Annotated[str, AfterValidator(typed_address)]
 
 
 @action("use-manual", resource="identity", exclusive=True, needs_experiment=False)
@@ -58,7 +70,7 @@ def use_manual(
     first_name: Text = "",
     institution: Text = "",
     badge: Text = "",
-    email: Text = "",
+    email: Email = "",
     proposal: Text = "",
     title: Text = "",
     esaf: Text = "",

@@ -12,7 +12,7 @@ from beamtime_ioc.board import Board, Cell
 from beamtime_ioc.engine.engine import new_run_id
 from beamtime_ioc.engine.thread import in_thread
 from beamtime_ioc.errors import BadValueError, BusyError, ExperimentClosedError
-from beamtime_ioc.model import Beamtime, Experiment, Person, Site, Who
+from beamtime_ioc.model import Beamtime, Experiment, Person, Site, Who, typed_address
 from beamtime_ioc.ports import Identity
 from beamtime_ioc.runner import Runner
 from beamtime_ioc.values import Value, fit
@@ -118,12 +118,20 @@ class IdentityRecords:
             raise BadValueError(
                 f"{cell.record.suffix} is not typed in", advice=f"{how}; other fields can be corrected"
             )
+        if path == "pi.email":
+            value = self._address(cell, str(value))
         await acquire(self._lock, "somebody corrects the current experiment", advice="type it again")
         changing = asyncio.create_task(self._change(cell, path, value, who), name=f"edit of {path}")
         await answered(
             changing,
             advice=f"it may be written yet: look at its host and at {cell.record.suffix}, then type it again",
         )
+
+    def _address(self, cell: Cell, text: str) -> str:
+        try:
+            return typed_address(text)
+        except ValueError as error:
+            raise BadValueError(f"{cell.record.suffix}: {error}", advice="an empty text is none") from None
 
     async def _change(self, cell: Cell, path: str, value: Value, who: Who) -> None:
         """Until it is written nobody else changes the experiment, even if the client has long been told."""

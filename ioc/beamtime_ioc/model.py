@@ -10,12 +10,14 @@ from zoneinfo import ZoneInfo
 
 import pydantic
 
+from beamtime_ioc.addresses import Address, typed_address
 from beamtime_ioc.names import Safe, SafeName, fill, one_line, safe_cycle
 from beamtime_ioc.people import Person, people_of, sorted_people
 from beamtime_ioc.times import local_time, parse_time
 
 __all__ = [
     "MANUAL",
+    "Address",
     "Answer",
     "Beamtime",
     "Cycle",
@@ -36,6 +38,7 @@ __all__ = [
     "people_of",
     "sorted_people",
     "to_json",
+    "typed_address",
 ]
 
 Json = pydantic.JsonValue

@@ -215,17 +215,19 @@ class Runner:
             self.panel.refuse(name, str(error))
 
     async def abort(self, name: str, who: Who) -> None:
-        """Ask the action's run to end at its next step; does nothing if there is none.
+        """Ask the action's run to end at its next step.
 
         Raises
         ------
+        RefusedError
+            There is none.
         NotReadyError
             The engine starts or stops, or its database does not answer: nobody hears it now.
         """
         run = next((run for run in self.active.values() if run.action.name == name), None)
-        if run is None:
-            return
         try:
+            if run is None:
+                raise self._nothing_runs(name)
             engine = self.ready_engine()
         except RefusedError as error:
             self.refuse(name, who, error, "abort")
@@ -239,6 +241,11 @@ class Runner:
             run.state = RunState.ABORTING
             self._show(run)
         await run.cancel(engine)
+
+    def _nothing_runs(self, name: str) -> RefusedError:
+        button, last = self.panel.rows[name].button.suffix, self.board.progress[name].value
+        before = f"; its last run ended {last.state}: {last.message}" if last.run_id else ""
+        return RefusedError(f"{button} does not run{before}", advice="there is nothing to abort")
 
     # -- what the engine tells, from its threads --------------------------------------------
 

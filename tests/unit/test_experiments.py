@@ -247,6 +247,7 @@ def test_what_is_left_empty_is_now_and_a_day() -> None:
         ({"name": " \n "}, "name: no name"),
         ({"name": "x", "start": "tomorrow"}, "start: 'tomorrow' is no time; write it as 2026-11-20 08:00"),
         ({"name": "x", "end": "2026-13-01"}, "end: '2026-13-01' is no time"),
+        ({"name": "x", "email": "none at all"}, "email: 'none at all' is no e-mail address; write it as"),
         ({"name": "x", "start": "0001-01-01"}, "not in this century"),
         ({"name": "x", "start": "9999-12-31 23:59+00:00"}, "not in this century"),
     ],

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from beamtime_handlers.clients.smtp_mail.message import message
-from beamtime_handlers.clients.smtp_mail.recipients import Address, choose
-from beamtime_ioc.model import Letter
+from beamtime_handlers.clients.smtp_mail.recipients import choose
+from beamtime_ioc.model import Address, Letter
 from mail_house import (
     CONTACT,
     LIV,

@@ -18,7 +18,7 @@ from beamtime_ioc.board import Board
 from beamtime_ioc.engine.engine import Order
 from beamtime_ioc.engine.inline import InlineEngine
 from beamtime_ioc.engine.workshop import Workshop
-from beamtime_ioc.errors import BusyError, NotReadyError, RefusedError, RunEndedError
+from beamtime_ioc.errors import BadValueError, BusyError, NotReadyError, RefusedError, RunEndedError
 from beamtime_ioc.identity import IdentityRecords
 from beamtime_ioc.journal import RunRecord
 from beamtime_ioc.model import Experiment, Person, RunState, Who
@@ -257,6 +257,27 @@ def test_abort_ends_the_run_at_its_next_step() -> None:
     run(test)
 
 
+def test_an_abort_while_nothing_runs_says_so_and_how_the_last_run_ended() -> None:
+    async def test() -> None:
+        async with house({"email-users": lambda run: run.progress(1, "2 letters")}) as h:
+            abort = h.board.cell("EmailUsersAbort")
+            with pytest.raises(RefusedError, match=r"^EmailUsers does not run; there is nothing to abort$"):
+                await abort.put(1, OPERATOR)
+            first = h.board.cell("EmailUsersMessage").reading
+            await abort.put(0, OPERATOR)  # a screen lets the button go
+            end = await h.board.cell("EmailUsers").put(1, OPERATOR)
+            assert end is not None
+            await end
+            with pytest.raises(RefusedError, match="its last run ended Done: 2 letters"):
+                await abort.put(1, OPERATOR)
+
+            assert first.value == "refused: EmailUsers does not run; there is nothing to abort"
+            assert first.alarm.severity is Severity.MINOR
+            assert h.value("EmailUsersState") == list(RunState).index(RunState.DONE)
+
+    run(test)
+
+
 def test_a_press_before_the_engine_is_ready_is_refused_in_words() -> None:
     async def test() -> None:
         async with house({}, ready=False) as h:
@@ -372,6 +393,34 @@ def test_identity_records_are_unknown_until_there_is_an_experiment() -> None:
             assert h.value("ExperimentYearMonth") == "2026-11"
             assert h.value("ProposalNumber") == "9100001"
             assert h.board.cell("UserName").reading.alarm.severity is Severity.NO_ALARM
+
+    run(test)
+
+
+@pytest.mark.parametrize("text", ["me", "a@b@c", "a b@example.org", "a@example.org\nBcc: b@example.org", "@"])
+def test_what_is_no_address_is_not_typed_in_as_one(text: str) -> None:
+    async def test() -> None:
+        async with house({}) as h:
+            await h.records.refresh()
+            before = h.value("UserEmail")
+            with pytest.raises(BadValueError, match="is no e-mail address; write it as name"):
+                await h.board.cell("UserEmail").put(text, OPERATOR)
+
+            assert h.value("UserEmail") == before
+            current = h.identity.current()
+            assert current is not None
+            assert current.edited == ()
+
+    run(test)
+
+
+def test_an_address_may_be_cleared() -> None:
+    async def test() -> None:
+        async with house({}) as h:
+            await h.records.refresh()
+            await h.board.cell("UserEmail").put("", OPERATOR)
+
+            assert h.value("UserEmail") == ""
 
     run(test)
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from beamtime_handlers.clients.smtp_mail.dryrun import DryRuns
 from beamtime_handlers.clients.smtp_mail.message import message
-from beamtime_handlers.clients.smtp_mail.recipients import Address, choose
+from beamtime_handlers.clients.smtp_mail.recipients import choose
 from beamtime_handlers.clients.smtp_mail.relay import Relay
 from beamtime_handlers.clients.smtp_mail.samples import samples
 from beamtime_handlers.clients.smtp_mail.settings import Settings
@@ -24,7 +24,7 @@ from beamtime_ioc.errors import (
     ServiceError,
     StateError,
 )
-from beamtime_ioc.model import Experiment, Json, Letter, Place
+from beamtime_ioc.model import Address, Experiment, Json, Letter, Place
 from beamtime_ioc.ports import MAY_BE_SENT, Context, Health, Mailing, Waiting
 
 

@@ -8,8 +8,7 @@ from email.headerregistry import Address as HeaderAddress
 from email.message import EmailMessage
 from email.utils import format_datetime, parseaddr
 
-from beamtime_handlers.clients.smtp_mail.recipients import Address
-from beamtime_ioc.model import Letter, one_line
+from beamtime_ioc.model import Address, Letter, one_line
 
 
 def message(letter: Letter, *, sender: str, contact: str, at: datetime) -> bytes:

@@ -1,47 +1,12 @@
 """Who of an experiment can get a letter, and why somebody cannot."""
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from beamtime_ioc.errors import BeamtimeError
-from beamtime_ioc.model import Person, one_line
+from beamtime_ioc.model import Address, Person, one_line
 
-# What may stand in an address without quotes; quoted local parts are not used by people.
-LOCAL = re.compile(r"[^\s\x00-\x1f\x7f@<>()\[\],;:\\\"]{1,64}")
-LABEL = re.compile(r"[^\W_](?:[\w-]{0,61}[^\W_])?")
 NO_ADDRESS = ("", "none", "null", "n/a", "-")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Address:
-    """An address of the form `local@domain`."""
-
-    local: str
-    domain: str
-    """In ASCII letters: what stands in a message and in the talk with a relay."""
-
-    @property
-    def text(self) -> str:
-        return f"{self.local}@{self.domain}"
-
-    @property
-    def needs_utf8(self) -> bool:
-        """Whether a relay must know SMTPUTF8 for it."""
-        return not self.local.isascii()
-
-    @classmethod
-    def parse(cls, text: str) -> "Address | None":
-        """Read one address; None if it is not of the usual form."""
-        local, at, domain = text.strip().rpartition("@")
-        if not at or not LOCAL.fullmatch(local) or local.startswith(".") or local.endswith("."):
-            return None
-        if ".." in local or not all(LABEL.fullmatch(label) for label in domain.split(".")):
-            return None
-        try:
-            return cls(local=local, domain=domain.encode("idna").decode("ascii"))
-        except UnicodeError:
-            return None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from beamtime_handlers.clients.smtp_mail.recipients import Address
 from beamtime_handlers.clients.smtp_mail.talk import Talk
 from beamtime_ioc.errors import (
     BadResponseError,
@@ -23,7 +22,7 @@ from beamtime_ioc.errors import (
     ServiceDeniedError,
     ServiceUnavailableError,
 )
-from beamtime_ioc.model import one_line
+from beamtime_ioc.model import Address, one_line
 
 Connection = Literal["relay", "starttls", "tls"]
 PORTS: dict[Connection, int] = {"relay": 25, "starttls": 587, "tls": 465}

@@ -7,8 +7,8 @@ from typing import Literal, Self
 import pydantic
 from pydantic import Field
 
-from beamtime_handlers.clients.smtp_mail.recipients import Address
 from beamtime_handlers.clients.smtp_mail.relay import PORTS, Connection
+from beamtime_ioc.model import Address
 
 
 class Settings(pydantic.BaseModel):
