@@ -15,7 +15,7 @@ WAIT = "wait until every directory stands"
     resource="identity",
     exclusive=True,
     needs_experiment=False,
-    schedule_steps=("who is on beam",),
+    schedule_steps=("who is on beam", "the chosen experiment"),
 )
 def begin_beamtime(run: Run, experiment: Experiment | None, *, choice: Choice = "") -> str | None:
     """Take over the experiment that is on beam now, make its directories, and write to its people.
@@ -42,7 +42,11 @@ def begin_beamtime(run: Run, experiment: Experiment | None, *, choice: Choice = 
         return None
     run.progress(0.6, f"writing to the people of {new.name}")
     letters = run.call("email-users", experiment=new, unless_off=True)
-    begun = f"{new.name} has begun: {directories}, {_letters(letters)}"
+    without = found.get("without", "")
+    how = " without the schedule" if without else ""
+    begun = f"{new.name} has begun{how}: {directories}, {_letters(letters)}"
+    if without:
+        begun += f"; {without}"
     run.progress(1.0, begun)
     return begun
 

@@ -6,16 +6,20 @@ from functools import partial
 from beamtime_ioc.action import Run, action
 from beamtime_ioc.chosen import Choice, by_choice
 from beamtime_ioc.errors import BeamtimeError
-from beamtime_ioc.model import MANUAL, Experiment, Json, Site
-from beamtime_ioc.on_beam import on_beam
+from beamtime_ioc.kept_schedule import look_up
+from beamtime_ioc.model import MANUAL, Beamtime, Experiment, Json, Site
 from beamtime_ioc.ports import Identity, Schedule
+from beamtime_ioc.without_schedule import AWAY, chosen_earlier, named_earlier, why_away
+
+STEP = "who comes"
 
 
-@action("handover", resource="identity", exclusive=True, on_closed=True)
+@action("handover", resource="identity", exclusive=True, on_closed=True, schedule_steps=(STEP,))
 def handover(run: Run, experiment: Experiment, *, choice: Choice = "") -> None:
     """End the current beamtime and begin the next one, as one run.
 
-    Nothing is ended before it is known who comes.
+    Nothing is ended before it is known who comes. Where the site file lets this step go on without the
+    schedule, that is who comes by its last answer.
 
     Parameters
     ----------
@@ -23,25 +27,44 @@ def handover(run: Run, experiment: Experiment, *, choice: Choice = "") -> None:
         Key of who comes, or the number of a beamtime; empty: whom the schedule has on beam now.
     """
     schedule = None if choice.startswith(MANUAL) else run.service(Schedule)
-    look_up = partial(_look_up, schedule, run.service(Identity), run.site, choice)
-    coming = run.step("who comes", look_up)
+    goes_on = run.site.goes_on(run.pressed, STEP)
+    coming = run.step(STEP, partial(_look_up, schedule, run.service(Identity), run.site, choice, goes_on))
     if coming["key"] == experiment.key:
         raise _same(experiment, choice)
+    without = coming.get("without", "")
+    if without:
+        run.hold("ask the schedule who comes", without)
     run.progress(0.1, f"ending {experiment.name}")
     run.call("end-beamtime", experiment=experiment)
     run.progress(0.2, f"beginning {coming['name']}")
-    begun = run.call("begin-beamtime", experiment=experiment, choice=choice and coming["key"])
+    chosen = coming["key"] if choice or without else ""
+    begun = run.call("begin-beamtime", experiment=experiment, choice=chosen)
     if begun:
         run.progress(1.0, f"{experiment.name} is closed; {begun}")
 
 
-def _look_up(schedule: Schedule | None, identity: Identity, site: Site, choice: str) -> Json:
-    if choice or schedule is None:
-        found = by_choice(schedule, identity, site, choice)
-        return {"key": found.key, "name": found.name}
-    beamtime = on_beam(schedule, datetime.now(UTC).astimezone(site.zone), schedule.early_min)
-    named = site.experiment(beamtime, identity.first_naming(beamtime.key))
-    return {"key": beamtime.key, "name": named.name}
+def _look_up(schedule: Schedule | None, identity: Identity, site: Site, choice: str, goes_on: bool) -> Json:
+    moment = datetime.now(UTC).astimezone(site.zone)
+    try:
+        if schedule is None or choice:
+            found = by_choice(schedule, identity, site, choice)
+        else:
+            found = _named(look_up(schedule, moment), identity, site)
+    except AWAY as error:
+        if schedule is None or not goes_on:
+            raise
+        reason = why_away(error)
+        if choice:
+            found, without = chosen_earlier(schedule, identity, site, choice, moment, reason)
+        else:
+            earlier, without = named_earlier(schedule, moment, reason)
+            found = _named(earlier, identity, site)
+        return {"key": found.key, "name": found.name, "without": without}
+    return {"key": found.key, "name": found.name}
+
+
+def _named(beamtime: Beamtime, identity: Identity, site: Site) -> Experiment:
+    return site.experiment(beamtime, identity.first_naming(beamtime.key))
 
 
 def _same(experiment: Experiment, choice: str) -> BeamtimeError:

@@ -4,17 +4,25 @@ from datetime import UTC, datetime
 from functools import partial
 
 from beamtime_ioc.action import Run, action
-from beamtime_ioc.adoption import adopt, note_look_up
+from beamtime_ioc.adoption import adopt, hold_shared_name, namesakes, note_look_up
 from beamtime_ioc.chosen import NeededChoice, by_choice
 from beamtime_ioc.model import MANUAL, Experiment, Json, Site, from_json, to_json
 from beamtime_ioc.ports import Identity, Schedule
+from beamtime_ioc.without_schedule import AWAY, chosen_earlier, why_away
+
+STEP = "the chosen experiment"
+ASKED_BEFORE = "who comes"
+"""The step of Handover: what it may go on with, this one may too."""
 
 
-@action("select-experiment", resource="identity", exclusive=True, needs_experiment=False)
+@action(
+    "select-experiment", resource="identity", exclusive=True, needs_experiment=False, schedule_steps=(STEP,)
+)
 def select_experiment(run: Run, experiment: Experiment | None, *, choice: NeededChoice = "") -> Json:
     """Make the experiment that was chosen the current one, whoever is on beam.
 
-    A choice that means nothing changes nothing.
+    A choice that means nothing changes nothing. Where the site file lets this step go on without the
+    schedule, the experiment is as the schedule had it last.
 
     Parameters
     ----------
@@ -24,31 +32,42 @@ def select_experiment(run: Run, experiment: Experiment | None, *, choice: Needed
     Returns
     -------
     Json
-        The new experiment.
+        The new experiment; with `without`, a sentence, if the schedule was not asked.
     """
     identity = run.service(Identity)
     schedule = None if choice.startswith(MANUAL) else run.service(Schedule)
-    found = run.step("the chosen experiment", partial(_look_up, schedule, identity, run.site, choice))
+    goes_on = any(run.site.goes_on(run.pressed, step) for step in (STEP, ASKED_BEFORE))
+    found = run.step(STEP, partial(_look_up, schedule, identity, run.site, choice, goes_on))
     new = from_json(Experiment, found["experiment"])
+    if without := found.get("without", ""):
+        run.hold("look the chosen experiment up", without)
+    shared = hold_shared_name(run, new, found["namesakes"])
     adopt(run, identity, new)
-    if schedule is not None:
+    if schedule is not None and not without:
         note_look_up(run, identity, datetime.fromisoformat(found["at"]))
-    run.progress(1.0, _summary(new, found["namesakes"]))
-    return to_json(new)
+    run.progress(1.0, _summary(new, shared, without))
+    return {**found["experiment"], "without": without} if without else found["experiment"]
 
 
-def _look_up(schedule: Schedule | None, identity: Identity, site: Site, choice: str) -> Json:
-    at = datetime.now(UTC).replace(microsecond=0)
-    new = by_choice(schedule, identity, site, choice)
-    namesakes: list[Json] = [key for key in identity.named(new.name) if key != new.key]
-    return {"at": at.isoformat(), "experiment": to_json(new), "namesakes": namesakes}
+def _look_up(schedule: Schedule | None, identity: Identity, site: Site, choice: str, goes_on: bool) -> Json:
+    at, without = datetime.now(UTC).replace(microsecond=0), ""
+    try:
+        new = by_choice(schedule, identity, site, choice)
+    except AWAY as error:
+        if schedule is None or not goes_on:
+            raise
+        moment = at.astimezone(site.zone)
+        new, without = chosen_earlier(schedule, identity, site, choice, moment, why_away(error))
+    others = namesakes(identity, new)
+    found: dict[str, Json] = {"at": at.isoformat(), "experiment": to_json(new), "namesakes": others}
+    return {**found, "without": without} if without else found
 
 
-def _summary(new: Experiment, namesakes: list[str]) -> str:
+def _summary(new: Experiment, shared: str, without: str) -> str:
     people = f"{len(new.people)} {'person' if len(new.people) == 1 else 'people'}"
     parts = [new.key, new.name, people, f"{new.start:%a %Y-%m-%d %H:%M} to {new.end:%a %Y-%m-%d %H:%M}"]
     if not new.open:
         parts.append("closed: ReopenExperiment opens it again")
-    if namesakes:
-        parts.append(f"{' and '.join(namesakes)} has that name too: a directory of it is not shared")
-    return ", ".join(parts)
+    if shared:
+        parts.append(shared)
+    return ", ".join(parts) + (f"; {without}" if without else "")

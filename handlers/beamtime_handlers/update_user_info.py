@@ -5,11 +5,11 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 
 from beamtime_ioc.action import Run, action
-from beamtime_ioc.adoption import adopt, note_look_up
-from beamtime_ioc.errors import ScheduleStaleError, ServiceError
-from beamtime_ioc.kept_schedule import go_on_without, look_up
+from beamtime_ioc.adoption import adopt, hold_shared_name, namesakes, note_look_up
+from beamtime_ioc.kept_schedule import look_up
 from beamtime_ioc.model import Beamtime, Experiment, Json, Naming, Site, from_json, to_json
 from beamtime_ioc.ports import Identity, Schedule
+from beamtime_ioc.without_schedule import AWAY, go_on_without, why_away
 
 STEP = "who is on beam"
 
@@ -26,7 +26,7 @@ def update_user_info(run: Run, experiment: Experiment | None) -> Json:
     Returns
     -------
     Json
-        The current experiment, new or not.
+        The current experiment, new or not; with `without`, a sentence, if the schedule was not asked.
     """
     schedule, identity = run.service(Schedule), run.service(Identity)
     goes_on = run.site.goes_on(run.pressed, STEP)
@@ -34,16 +34,17 @@ def update_user_info(run: Run, experiment: Experiment | None) -> Json:
     if found.get("without"):
         run.hold("take over who is on beam", found["without"])
         run.progress(1.0, found["without"])
-        return found["experiment"]
+        return {**found["experiment"], "without": found["without"]}
     at = datetime.fromisoformat(found["at"])
     first = from_json(Naming, found["first"]) if found["first"] else None
     beamtime = from_json(Beamtime, found["beamtime"])
     # A look-up that was written down by an earlier version does not say whether it was ended.
     new = replace(run.site.experiment(beamtime, first), open=found.get("open", True))
+    shared = hold_shared_name(run, new, found.get("namesakes", []))
     adopt(run, identity, new)
     note_look_up(run, identity, at)
     renamed = run.site.experiment(beamtime).name
-    run.progress(1.0, _summary(new, at, found["edited"], renamed))
+    run.progress(1.0, _summary(new, at, found["edited"], renamed, shared))
     return to_json(new)
 
 
@@ -53,23 +54,23 @@ def _look_up(schedule: Schedule, identity: Identity, site: Site, goes_on: bool) 
     current = identity.current()
     try:
         beamtime = look_up(schedule, moment)
-    except (ServiceError, ScheduleStaleError) as error:
+    except AWAY as error:
         if not goes_on:
             raise
-        cause = error.__cause__ if isinstance(error, ScheduleStaleError) else error
-        reason = cause.sentence if isinstance(cause, ServiceError) else error.sentence
-        without = go_on_without(schedule, current, moment, reason)
+        without = go_on_without(schedule, current, moment, why_away(error))
         return {"without": without, "experiment": to_json(current)}
+    first = identity.first_naming(beamtime.key)
     return {
         "at": at.isoformat(),
         "beamtime": to_json(beamtime),
-        "first": to_json(first) if (first := identity.first_naming(beamtime.key)) else None,
+        "first": to_json(first) if first else None,
+        "namesakes": namesakes(identity, site.experiment(beamtime, first)),
         "edited": list(current.edited) if current else [],
         "open": identity.closed(beamtime.key) is None,
     }
 
 
-def _summary(new: Experiment, at: datetime, edited: list[str], renamed: str) -> str:
+def _summary(new: Experiment, at: datetime, edited: list[str], renamed: str, shared: str) -> str:
     """One line for the screen: who, until when, and what a person may want to mend."""
     people = f"{len(new.people)} {'person' if len(new.people) == 1 else 'people'}"
     parts = [new.key, new.name, people, f"until {_day(new.end, at)}"]
@@ -77,6 +78,8 @@ def _summary(new: Experiment, at: datetime, edited: list[str], renamed: str) -> 
         parts.append(f"early: it begins {_day(new.start, at)}")
     if renamed != new.name:
         parts.append(f"keeps the name it began with, though the schedule now makes it {renamed}")
+    if shared:
+        parts.append(shared)
     if not new.open:
         parts.append("closed: ReopenExperiment opens it again")
     if new.pi.pi_inferred:

@@ -1,5 +1,6 @@
 """An experiment becomes the current one: the effects that every way of choosing it shares."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from functools import partial
 
@@ -18,6 +19,25 @@ def adopt(run: Run, identity: Identity, new: Experiment) -> None:
         make=partial(identity.adopt, new),
         verify=partial(_check, identity, new),
     )
+
+
+def namesakes(identity: Identity, new: Experiment) -> list[Json]:
+    """The keys of the other experiments that have its name."""
+    return [key for key in identity.named(new.name) if key != new.key]
+
+
+def hold_shared_name(run: Run, new: Experiment, others: Sequence[Json]) -> str:
+    """Say, before anything is made, that another experiment has this name; gives words for the message."""
+    if not others:
+        return ""
+    who = " and ".join(map(str, others))
+    run.hold(
+        "a name of its own",
+        f"{new.name} is the name of {who} too; no directory is shared: where that one has its own, this one "
+        "gets none (CONFLICT); let the .experiment.json there name this one, or, before it is begun, put "
+        "{beamtime} into experiment.name of the site file",
+    )
+    return f"{who} has that name too: a directory of it is not shared"
 
 
 def note_look_up(run: Run, identity: Identity, at: datetime) -> None:

@@ -38,6 +38,7 @@ ENGINE_REPORTS: Mapping[str, tuple[Kind, ...]] = {
     "identity-stale": (Kind.STATES,),
     "schedule-outcome": (Kind.STATES,),
     "schedule-age": (Kind.FLOAT,),
+    "without-schedule": _TEXT,
     "access-message": _TEXT,
     "mirror-state": (Kind.STATES,),
     "mirror-message": _TEXT,

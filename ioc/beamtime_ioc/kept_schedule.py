@@ -12,13 +12,12 @@ from pathlib import Path
 from typing import cast
 
 from beamtime_ioc.errors import (
-    NoScheduleError,
     ScheduleError,
     ScheduleStaleError,
     ServiceError,
     ServiceUnavailableError,
 )
-from beamtime_ioc.model import Beamtime, Cycle, Experiment, from_json, to_json
+from beamtime_ioc.model import Beamtime, Cycle, from_json, to_json
 from beamtime_ioc.on_beam import on_beam
 from beamtime_ioc.ports import Health, Schedule, Service
 
@@ -237,6 +236,12 @@ def earlier_answer(schedule: Schedule, moment: datetime) -> Earlier | None:
     return Earlier(at=kept.at, sentence=f"the schedule of {at} names {found.key}", found=found)
 
 
+def earlier_schedule(schedule: Schedule) -> tuple[datetime, Schedule] | None:
+    """What is kept of a schedule, to be asked in its place, and when that was given; None if nothing is."""
+    kept = schedule.kept() if isinstance(schedule, KeptSchedule) else None
+    return None if kept is None else (kept.at, _Recorded(kept, schedule.early_min))
+
+
 def look_up(schedule: Schedule, moment: datetime) -> Beamtime:
     """The one user beamtime that is active at a moment.
 
@@ -257,54 +262,6 @@ def look_up(schedule: Schedule, moment: datetime) -> Beamtime:
             f"{error.sentence}{since(schedule, moment)}; {earlier.sentence}",
             advice=f"{error.advice}; an earlier schedule changes nothing by itself",
         ) from error
-
-
-def go_on_without(schedule: Schedule, current: Experiment | None, moment: datetime, reason: str) -> str:
-    """Why a step may go on with the current experiment while the schedule cannot be asked.
-
-    It may if the experiment is open and on beam by its own dates, and no kept answer names another.
-
-    Parameters
-    ----------
-    reason
-        Why the schedule cannot be asked.
-
-    Returns
-    -------
-    str
-        One sentence for the screen.
-
-    Raises
-    ------
-    NoScheduleError
-        There is no experiment to go on with.
-    """
-    begin = f"{reason}{since(schedule, moment)}"
-    earlier = earlier_answer(schedule, moment)
-    if current is None:
-        raise _nothing(begin, "there is no current experiment")
-    name = f"{current.key} ({current.name})"
-    if not current.open:
-        raise _nothing(begin, f"{name} is closed")
-    if not current.start - timedelta(minutes=schedule.early_min) <= moment < current.end:
-        raise _nothing(
-            begin,
-            f"{name} is not on beam by its own dates, {clock_of(current.start, moment)} "
-            f"to {clock_of(current.end, moment)}",
-        )
-    if earlier is None:
-        return f"{begin}; no earlier answer is kept; it goes on with {name}, not checked"
-    if earlier.found is None or earlier.found.key != current.key:
-        raise _nothing(begin, f"{earlier.sentence}, and the records {name}")
-    at = clock_of(earlier.at, moment)
-    return f"{begin}; it goes on with {name}, which the schedule of {at} names too"
-
-
-def _nothing(begin: str, reason: str) -> NoScheduleError:
-    return NoScheduleError(
-        f"{begin}; it may go on without the schedule, but {reason}",
-        advice="press again when the schedule is back; nothing was changed",
-    )
 
 
 def since(schedule: Schedule, moment: datetime) -> str:

@@ -2,10 +2,11 @@
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from beamtime_ioc.action import Action
 from beamtime_ioc.alarm import QUIET, Alarm, Severity, Status
 from beamtime_ioc.bindings import STALE_STATES
 from beamtime_ioc.board import Board
@@ -113,11 +114,24 @@ def _judge_earlier(
     return Verdict(stale=stale, sentence=sentence, alarm=alarm, outcome=Outcome.STALE)
 
 
+def rules(site: Site, actions: Mapping[str, Action]) -> str:
+    """Which steps may go on while the schedule cannot be asked, and which end their run."""
+    steps = sorted((action.name, step) for action in actions.values() for step in action.schedule_steps)
+    opened = [f"{name} at '{step}'" for name, step in steps if site.goes_on(name, step)]
+    closed = [f"{name} at '{step}'" for name, step in steps if not site.goes_on(name, step)]
+    return (
+        f"without the schedule go on (open): {', '.join(opened) or 'none'}; "
+        f"end there (closed): {', '.join(closed) or 'none'}"
+    )
+
+
 class ScheduleWatch:
     """Shows what the schedule says beside what the records say. Lives in the event loop.
 
     Parameters
     ----------
+    actions
+        Of those that ask the schedule it is shown whether they may go on without it.
     clock
         The time now, in UTC.
     """
@@ -129,6 +143,7 @@ class ScheduleWatch:
         schedule: Schedule | None,
         identity: Identity,
         *,
+        actions: Mapping[str, Action] | None = None,
         every_s: float = EVERY_S,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
@@ -136,6 +151,7 @@ class ScheduleWatch:
         self.every_s, self.clock = every_s, clock
         self._told = asyncio.Event()
         self._sentence = ""
+        board.report("without-schedule", rules(site, actions or {}))
 
     async def watch(self) -> None:
         """Look without end: now, after each change of the experiment, and every `every_s`."""

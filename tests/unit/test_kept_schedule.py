@@ -25,12 +25,13 @@ from beamtime_ioc.errors import (
     SeveralOnBeamError,
     StepFailedError,
 )
-from beamtime_ioc.kept_schedule import FILE_NAME, KeptSchedule, earlier_answer, go_on_without, look_up
+from beamtime_ioc.kept_schedule import FILE_NAME, KeptSchedule, earlier_answer, look_up
 from beamtime_ioc.model import Beamtime, Cycle, Experiment, Person, from_json
 from beamtime_ioc.on_beam import Outcome, outcome_of
 from beamtime_ioc.ports import Health
 from beamtime_ioc.schedule_watch import NO, YES, look
 from beamtime_ioc.testing import FakeRun, MemoryIdentity
+from beamtime_ioc.without_schedule import go_on_without
 
 NOON = datetime(2026, 3, 4, 18, tzinfo=UTC)  # noon at the beamline
 HOUR = timedelta(hours=1)

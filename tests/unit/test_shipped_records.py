@@ -173,6 +173,7 @@ def test_the_engine_has_its_records(shipped: RecordSet) -> None:
         "identity-stale": "IdentityStale",
         "schedule-outcome": "ScheduleOutcome",
         "schedule-age": "ScheduleAge",
+        "without-schedule": "WithoutSchedule",
         "access-message": "AccessMessage",
         "mirror-state": "MirrorState",
         "mirror-message": "MirrorMessage",

@@ -52,8 +52,17 @@ class PlanRun(OrderedRun):
 
     def step(self, title: str, read: Callable[[], Json], *, retries: int = 0) -> Any:
         value = checked_json(title, read())
-        self.lines.append(f"read: {title}")
+        self.lines.append(f"read: {title}{self._rule(title)}")
         return value
+
+    def _rule(self, title: str) -> str:
+        """What the site file says of a step that asks the schedule."""
+        pressed = self.workshop.actions.get(self.order.action)
+        if pressed is None or title not in pressed.schedule_steps:
+            return ""
+        if self.site.goes_on(self.order.action, title):
+            return " (open: may go on without the schedule)"
+        return " (closed: ends here while the schedule is away)"
 
     def once(self, title: str, write: Callable[[], Json]) -> Any:
         self.lines.append(f"would do: {title}")
