@@ -64,6 +64,9 @@ def email_users(
     already = sum(str(row.get("at", began)) < began for row in accepted)
     failed = sum(row is None for row in found)
     given_up = sum(bool(row) for row in found) - len(accepted)
+    unsure = len(found) - len(accepted) - given_up - failed
+    if run.preview and mailing.letters:
+        run.step(_counted(failed, len(accepted), given_up, unsure), _nothing)
     if mailing.letters:
         run.progress(1, _summary(mailing, accepted, already, given_up))
     return {
@@ -72,7 +75,7 @@ def email_users(
         "already": already,
         "given_up": given_up,
         "failed": failed,
-        "unsure": len(found) - len(accepted) - given_up - failed,
+        "unsure": unsure,
         "left_out": len(mailing.left_out),
     }
 
@@ -84,6 +87,13 @@ def _compose(mail: Mail, experiment: Experiment, run: Run, only: Sequence[str]) 
 
 def _nothing() -> Json:
     return None
+
+
+def _counted(new: int, have: int, given_up: int, unsure: int) -> str:
+    """The last line of a preview: how many would be written to now."""
+    counts = [(new, "new"), (have, f"already {'has' if have == 1 else 'have'} it")]
+    counts += [(given_up, "given up"), (unsure, "unsure")]
+    return "letters: " + ", ".join(f"{count} {word}" for count, word in counts if count)
 
 
 def _detail(mode: str, letter: Letter, site: Site, found: Json) -> str:

@@ -262,6 +262,7 @@ def test_a_preview_shows_the_whole_and_does_nothing(house: House) -> None:
         "read: letters",
         f'would make: letter to {ZOE.email}: "Your beamtime at 99-BM-A,B: Foam under load"',
         f'would make: letter to {REN.email}: "Your beamtime at 99-BM-A,B: Foam under load"',
+        "read: letters: 2 new",
     ]
     assert house.marked() == []
     assert house.server.mails == []
