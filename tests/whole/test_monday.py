@@ -3,15 +3,18 @@
 import json
 from collections.abc import Generator
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
 
 from beamtime_ioc.client import Client
 from beamtime_ioc.errors import BeamtimeError
 from box_house import PREFIX as OURS
-from box_house import beamtime, until
+from box_house import Box, beamtime, until
 from c_client import CClient
 from link_house import PREFIX, LinkHouse, link_house, rows, until_read
+from ssh_house import SshHouse
 
 SCAN = f"{PREFIX}StartScan"
 SITE = {
@@ -34,10 +37,18 @@ def steps(client: Client, button: str) -> dict[str, str]:
     return {line.name: line.state for line in client.view(button).steps}
 
 
-def test_monday(house: LinkHouse) -> None:
+def far(box: Box, servers: SshHouse) -> dict[str, Any]:
+    """The places of the box on two hosts over ssh."""
+    places = yaml.safe_load(box.site.read_text())["places"]
+    for place in places:
+        place.update(host=place["name"], top=str(box.directory / place["top"]))
+    return {"hosts": {**servers.settings, "timeout_s": 5}, "places": places}
+
+
+def test_monday(house: LinkHouse, ssh_servers: SshHouse) -> None:
     box, scan = house.box, house.tomoscan
     box.set(schedule__on_beam=1)
-    with house.serve(**SITE) as client, CClient(house.started[0].ca) as c:
+    with house.serve(**SITE, **far(box, ssh_servers)) as client, CClient(house.started[0].ca) as c:
         until_read(client, "InterlockOk", "Ok")
         client.press("UpdateUserInfo", wait=True)
         until_read(client, "IdentityStale", "No")
@@ -52,30 +63,43 @@ def test_monday(house: LinkHouse) -> None:
         assert c("timed", f"{OURS}IdentityStale")[:3] == [1, 1, 7]  # Yes; MINOR, STATE
         until_read(client, "ServicesDown", 0)
 
-        # 08:01. A preview in plain lines; nothing has changed.
-        client.press("BeginBeamtimePreview", wait=True)
-        plan = client.read("BeginBeamtimePlan").splitlines()
-        assert any(line.startswith("would make: current experiment aps:") for line in plan)
+        # 08:01. A preview in plain lines: what ends, what begins, where, who is mailed; nothing has changed.
+        client.press("HandoverPreview", wait=True)
+        plan = client.read("HandoverPlan").splitlines()
+        assert f"would make: end of {client.read('ExperimentKey')}" in plan
+        assert [line.split(":")[1] for line in plan if line.startswith("would make: directory")] == [
+            " directory det1",
+            " directory ana1",
+        ]
+        mailed = [line for line in plan if line.startswith("would make: letter to ")]
+        assert plan[-1] == f"read: letters: {len(mailed)} new"
         assert (box.directories(), box.recipients()) == ([], [])
         assert client.read("ExperimentName") == last_week
 
-        # 08:03. One host is not there: caput -c of the scan script fails, and the line says what to do.
-        (box.directory / "data/ana1/.mounted").rename(box.directory / "mounted")
-        assert c("put", f"{OURS}BeginBeamtime", ENUM, 1, ONE) == PUTFAIL
-        assert "ana1" in client.read("BeginBeamtimeMessage")
-        assert "mount it, then press BeginBeamtime again" in client.read("BeginBeamtimeAdvice")
+        # 08:03. One host does not answer: caput -c of the scan script fails, one red line says what to do.
+        with ssh_servers.ana1.gone():
+            assert c("put", f"{OURS}Handover", ENUM, 1, ONE) == PUTFAIL
+        assert "ana1: host ana1 cannot be reached" in client.read("HandoverMessage")
+        assert "then press BeginBeamtime again: only this is missing" in client.read("HandoverAdvice")
         until_read(client, "ChecklistFailing", "directory ana1:")
+        failed = [line.name for line in client.view("Handover").steps if line.state == "failed"]
+        assert [name.split(":")[0] for name in failed] == ["directory ana1"]
         until_read(client, "HostsOk", 1)
-        until(lambda: rows(house, "Hosts")["ana1"]["state"] == "NOT_MOUNTED", "the place in the table")
+        until(lambda: rows(house, "Hosts")["ana1"]["state"] == "UNREACHABLE", "the place in the table")
         assert [path.parts[-3] for path in box.directories()] == ["det1"]
+        assert client.read("ExperimentName") != last_week
         assert box.recipients() == []
 
-        # The disk is mounted; pressed again, only what is missing is made, and everybody gets one letter.
-        (box.directory / "mounted").rename(box.directory / "data/ana1/.mounted")
-        assert c("put", f"{OURS}BeginBeamtime", ENUM, 1, ONE) == NORMAL
-        made = {name.split(":")[0]: state for name, state in steps(client, "BeginBeamtime").items()}
-        assert (made["directory det1"], made["directory ana1"]) == ("stands already", "made")
-        assert len(box.recipients()) == len(set(box.recipients())) > 0
+        # The host is awake. To hand over again is refused, and says which button goes on.
+        with pytest.raises(BeamtimeError, match="to go on with this one, press BeginBeamtime"):
+            client.press("Handover", wait=True)
+
+        # Pressed again, only what is missing is made, everybody gets one letter; once more, and no second.
+        for ana1 in ("made", "stands already"):
+            assert c("put", f"{OURS}BeginBeamtime", ENUM, 1, ONE) == NORMAL
+            made = {name.split(":")[0]: state for name, state in steps(client, "BeginBeamtime").items()}
+            assert (made["directory det1"], made["directory ana1"]) == ("stands already", ana1)
+            assert len(box.recipients()) == len(set(box.recipients())) == len(mailed) > 0
         until_read(client, "IdentityStale", "No")
         until_read(client, "HostsOk", 2)
 
