@@ -128,11 +128,13 @@ class Cell(Posting[Value]):
         line, size = self.record.line, self.record.nelm
 
         def show(reading: Reading[Value]) -> None:
-            shown = f"{reading.value}"
-            shown = cut(shown, size) if line is None else fit(line_of(shown, line), size)
+            whole, alarm = f"{reading.value}", reading.alarm
+            shown = cut(whole, size) if line is None else fit(line_of(whole, line), size)
+            if line is None and shown != whole and alarm.severity is Severity.NO_ALARM:
+                alarm = Alarm(Severity.MINOR, Status.STATE, f"cut to {size} bytes: {text.name} has the whole")
             # Most lines of a text that changes stay empty.
-            if line is None or (self.value, self.reading.alarm) != (shown, reading.alarm):
-                self.post(Reading(shown, reading.alarm, reading.stamp))
+            if line is None or (self.value, self.reading.alarm) != (shown, alarm):
+                self.post(Reading(shown, alarm, reading.stamp))
 
         show(text.reading)
         text.watchers.append(show)

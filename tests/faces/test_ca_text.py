@@ -215,7 +215,9 @@ def test_the_short_view_ends_at_a_whole_letter(wire: Wire, c_client: CClient, wo
     wire.do(lambda: wire.cell("Text").set(words))
 
     assert c_client("get", f"{PREFIX}Text39") == short
-    assert c_client("timed", f"{PREFIX}Text39")[1:] == c_client("timed", TEXT)[1:]
+    _, severity, status, *stamp = c_client("timed", f"{PREFIX}Text39")
+    assert stamp == c_client("timed", TEXT)[3:]
+    assert (severity, status) == ((0, 0) if short == words else (1, 7))  # cut: MINOR, STATE
 
 
 def test_the_short_view_is_written_by_nobody(wire: Wire, c_client: CClient) -> None:

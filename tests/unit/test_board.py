@@ -219,6 +219,24 @@ def test_a_short_view_follows_its_text_with_alarm_and_time(board: Board) -> None
     assert view.reading == Reading("x" * 38, text.reading.alarm, text.reading.stamp)
 
 
+def test_lesson_9_a_short_view_that_is_cut_is_an_alarm_that_names_the_whole(board: Board) -> None:
+    text, view = board.cell("Text"), board.cell("Text39")
+
+    text.set("x" * 40)
+    cut_alarm = view.reading.alarm
+    text.set("x" * 40, Alarm(Severity.MAJOR, Status.COMM, "worse"))
+    worse = view.reading.alarm
+    text.set("x" * 39)
+
+    assert (cut_alarm.severity, cut_alarm.message) == (
+        Severity.MINOR,
+        "cut to 39 bytes: X:Wire:Text has the whole",
+    )
+    assert worse.message == "worse"
+    assert text.value == view.value == "x" * 39
+    assert view.reading.alarm.severity is Severity.NO_ALARM
+
+
 @pytest.mark.parametrize(
     ("text", "size_bytes", "wanted"),
     [

@@ -42,6 +42,7 @@ def stand(pva: PvaClient, box: Box, name: str, *states: str) -> None:
 
 def test_begin_hand_over_and_end_on_two_hosts(box: Box, ioc: Ioc) -> None:
     box.set(schedule__on_beam=1)
+    written_by_hand = files_of_the_site(box)
     with ioc.client() as client, pva_context(ioc.pva) as pva:
         client.press("BeginBeamtime", wait=True)
         first = client.read("ExperimentName")
@@ -52,6 +53,7 @@ def test_begin_hand_over_and_end_on_two_hosts(box: Box, ioc: Ioc) -> None:
         client.press("Handover", wait=True)
         second = client.read("ExperimentName")
         assert second != first
+        assert client.read("HandoverMessage").startswith(f"{first} is closed; {second} has begun: ")
         stand(pva, box, second, "CREATED", "CREATED")
         assert sorted(path.name for path in box.directories()) == sorted([first, second] * 2)
         assert len(box.recipients()) == len(set(box.recipients())) > len(mailed)
@@ -65,6 +67,13 @@ def test_begin_hand_over_and_end_on_two_hosts(box: Box, ioc: Ioc) -> None:
         refused_in_words(client, second, "CreateDirectories", "EmailUsers")
         assert (box.directories(), box.recipients()) == before
         stand(pva, box, second, "EXISTS", "EXISTS")
+    assert files_of_the_site(box) == written_by_hand
+
+
+def files_of_the_site(box: Box) -> dict[str, bytes]:
+    """What people write, and the program reads only."""
+    assert (box.directory / "access.acf").exists()
+    return {path.name: path.read_bytes() for path in (box.site, *box.directory.glob("*.acf"))}
 
 
 def refused_in_words(client: Client, name: str, *buttons: str) -> None:
