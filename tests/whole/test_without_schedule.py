@@ -48,6 +48,8 @@ def test_while_the_schedule_is_away_an_open_step_goes_on_and_a_closed_one_waits(
         [held] = [line for line in opened.steps if line.name == "take over who is on beam"]
         assert held.state == "held"
         assert f"it goes on with {known}" in held.reason
+        assert "has begun without the schedule: 2 directories" in client.read("BeginBeamtimeMessage")
+        assert "go on (open): begin-beamtime at 'who is on beam'; " in client.read("WithoutSchedule")
         assert len(box.directories()) == 2
         assert len(box.recipients()) == len(set(box.recipients())) > 0
     assert ioc.stop() == 0
