@@ -254,7 +254,7 @@ def test_a_preview_shows_the_whole_and_does_nothing(house: House) -> None:
 
     assert text.splitlines() == [
         "update-user-info:",
-        "read: who is on beam",
+        "read: who is on beam (closed: ends here while the schedule is away)",
         "create-directories:",
         f"would make: directory det1:{house.directory}/det1/2026-11/{NAME}",
         f"would make: directory ana1:{house.directory}/ana1/2026-11/{NAME}",

@@ -45,7 +45,7 @@ def test_begin_hand_over_and_end_on_two_hosts(box: Box, ioc: Ioc) -> None:
     written_by_hand = files_of_the_site(box)
     with ioc.client() as client, pva_context(ioc.pva) as pva:
         client.press("BeginBeamtime", wait=True)
-        first = client.read("ExperimentName")
+        first, key = client.read("ExperimentName"), client.read("ExperimentKey")
         stand(pva, box, first, "CREATED", "CREATED")
         mailed = box.recipients()
 
@@ -53,6 +53,8 @@ def test_begin_hand_over_and_end_on_two_hosts(box: Box, ioc: Ioc) -> None:
         client.press("Handover", wait=True)
         second = client.read("ExperimentName")
         assert second != first
+        ended = [line.state for line in client.view("Handover").steps if line.name == f"end of {key}"]
+        assert ended == ["made"]
         assert client.read("HandoverMessage").startswith(f"{first} is closed; {second} has begun: ")
         stand(pva, box, second, "CREATED", "CREATED")
         assert sorted(path.name for path in box.directories()) == sorted([first, second] * 2)
