@@ -26,7 +26,7 @@ from beamtime_ioc.model import Letter, Site
 from beamtime_ioc.ports import Context, OutboxRow
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from beamtime_handlers.clients.smtp_mail.mail import SmtpMail
 
@@ -180,6 +180,9 @@ class _Unrecorded:
 
     def find(self, key: str) -> OutboxRow | None:
         return None
+
+    def find_all(self, keys: "Collection[str]") -> "Mapping[str, OutboxRow]":
+        return {}
 
     def claim(self, letter: Letter) -> None:
         """Nothing is kept."""
