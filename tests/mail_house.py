@@ -98,7 +98,14 @@ class Drip:
     """Say one byte after another, and never the end of the line."""
 
 
-Answer = str | HangUp | Mute | Drip
+@dataclass(frozen=True)
+class Turns:
+    """One answer after another, each time the word is heard."""
+
+    answers: "list[Answer]"
+
+
+Answer = str | HangUp | Mute | Drip | Turns
 GOOD: dict[str, Answer] = {
     "greeting": "220 relay",
     "EHLO": "250-relay\r\n250 SIZE 1000000",
@@ -173,7 +180,8 @@ class ScriptedRelay:
         return ""
 
     def _answer(self, connection: socket.socket, word: str) -> bool:
-        match self.answers.get(word, "502 not known"):
+        answer = self.answers.get(word, "502 not known")
+        match answer.answers.pop(0) if isinstance(answer, Turns) else answer:
             case HangUp():
                 return False
             case Mute():
