@@ -146,11 +146,16 @@ def import_dmagic(
             fail(f"{path} stands already; write another name, or move it away", BAD_INPUT)
     for path, text in written.items():
         _write(path, text)
-        typer.echo(path)
+    changes: dict[str, object] = {"mode": "dry-run", "template": str(letter.resolve())}
+    try:
+        _mail(None, {**changes, "data_link": "https://data.example.org"}, _Unrecorded()).try_templates()
+    except BeamtimeError:  # what cannot be filled is not left in the way of the next try
+        for path in written:
+            path.unlink()
+        raise
+    typer.echo("\n".join(map(str, written)))
     for mark in converted.strange:
         typer.echo(f"{mark} is nothing that DMagic fills: it was left as it is", err=True)
-    changes: dict[str, object] = {"mode": "dry-run", "template": str(letter.resolve())}
-    _mail(None, {**changes, "data_link": "https://data.example.org"}, _Unrecorded()).try_templates()
     typer.echo(f"\nwrite into the site file, below mail:\n  template: {letter}\n  data_link: https://...")
 
 
