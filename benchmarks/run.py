@@ -14,6 +14,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from effort import FULL, QUICK, Effort
+from mailing import mails
 from pressing import presses
 from remembering import remembers, remembers_there
 from resuming import resumes
@@ -35,6 +36,7 @@ GROUPS: dict[str, Callable[[House, Effort], Group]] = {
     "crowd": crowd,
     "engine": works,
     "resume": resumes,
+    "mail": mails,
     "history": remembers,
     "history-postgresql": remembers_there,
 }

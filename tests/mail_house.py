@@ -20,7 +20,7 @@ from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
 from beamtime_handlers.clients import smtp_mail
 from beamtime_handlers.clients.smtp_mail import Settings, SmtpMail
 from beamtime_ioc.model import Experiment, Letter, Person, Place, Site
-from beamtime_ioc.ports import Context
+from beamtime_ioc.ports import Context, Outbox
 from beamtime_ioc.testing import MemoryOutbox
 
 ZONE = ZoneInfo("America/Chicago")
@@ -49,7 +49,7 @@ def people_of(*people: Person) -> Experiment:
     return replace(EXPERIMENT, people=people)
 
 
-def mail_for(directory: Path, outbox: MemoryOutbox | None = None, **settings: Any) -> SmtpMail:
+def mail_for(directory: Path, outbox: Outbox | None = None, **settings: Any) -> SmtpMail:
     """The client, in dry runs unless told; its state lies in `directory/state`."""
     context = Context(
         site=SITE, directory=directory, state=directory / "state", outbox=outbox or MemoryOutbox()
@@ -57,7 +57,7 @@ def mail_for(directory: Path, outbox: MemoryOutbox | None = None, **settings: An
     return smtp_mail.build(Settings(**{"sender": SENDER, "contact": CONTACT, **settings}), context)
 
 
-def live_mail(directory: Path, port: int, outbox: MemoryOutbox | None = None, **settings: Any) -> SmtpMail:
+def live_mail(directory: Path, port: int, outbox: Outbox | None = None, **settings: Any) -> SmtpMail:
     patience = {"timeout_s": 5, "deadline_s": 10}
     where = {"mode": "live", "relay": "127.0.0.1", "port": port}
     return mail_for(directory, outbox, **{**patience, **where, **settings})
@@ -98,7 +98,14 @@ class Drip:
     """Say one byte after another, and never the end of the line."""
 
 
-Answer = str | HangUp | Mute | Drip
+@dataclass(frozen=True)
+class Turns:
+    """One answer after another, each time the word is heard."""
+
+    answers: "list[Answer]"
+
+
+Answer = str | HangUp | Mute | Drip | Turns
 GOOD: dict[str, Answer] = {
     "greeting": "220 relay",
     "EHLO": "250-relay\r\n250 SIZE 1000000",
@@ -173,7 +180,8 @@ class ScriptedRelay:
         return ""
 
     def _answer(self, connection: socket.socket, word: str) -> bool:
-        match self.answers.get(word, "502 not known"):
+        answer = self.answers.get(word, "502 not known")
+        match answer.answers.pop(0) if isinstance(answer, Turns) else answer:
             case HangUp():
                 return False
             case Mute():

@@ -4,7 +4,7 @@ A service's section of the site file has the name of its protocol in small lette
 `run.service(Hosts)` is built from the section `hosts`.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -124,7 +124,13 @@ class Mail(Service, Protocol):
     """Letters to users; the outbox is the only claim."""
 
     def compose(
-        self, experiment: Experiment, places: Sequence[Place], run_id: str, *, only: Sequence[str] = ()
+        self,
+        experiment: Experiment,
+        places: Sequence[Place],
+        run_id: str,
+        *,
+        only: Sequence[str] = (),
+        again: str = "",
     ) -> Mailing:
         """Render one letter for each person with a usable address.
 
@@ -132,6 +138,8 @@ class Mail(Service, Protocol):
         ----------
         only
             Addresses: who has none of them is left out. Empty: nobody is.
+        again
+            A word. Not empty: the letters are for those who have had theirs, once more for each word.
         """
         ...
 
@@ -143,6 +151,10 @@ class Mail(Service, Protocol):
         OutcomeUnknownError
             A sending was begun and its end is not known.
         """
+        ...
+
+    def finder(self, letters: Sequence[Letter]) -> Callable[[Letter], Json]:
+        """`find` for these letters, as they stand now: however many with one look."""
         ...
 
     def send(self, letter: Letter) -> None:
@@ -200,14 +212,24 @@ class OutboxRow:
     run_id: str = ""
 
 
+NO_COPY = "; no copy to "
+"""In the answer of a letter that was accepted, before each address that got no copy of it, and the reason."""
+
 MAY_BE_SENT = ("refused", "deferred", "undelivered")
 """The states in which a letter may be claimed again."""
+
+HAS_ENDED = ("accepted", "given up")
+"""The states in which nothing more becomes of a letter: the relay took it, or a person has given it up."""
 
 
 class Outbox(Protocol):
     """The letters of all times, in the state database."""
 
     def find(self, key: str) -> OutboxRow | None: ...
+
+    def find_all(self, keys: Collection[str]) -> Mapping[str, OutboxRow]:
+        """The rows of those that are there, by key, however many with one look."""
+        ...
 
     def claim(self, letter: Letter) -> None:
         """Write `sending`, on the disk before it returns.

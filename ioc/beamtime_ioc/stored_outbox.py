@@ -1,7 +1,7 @@
 """The letters of all times, in the state database."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, cast
 
@@ -29,6 +29,11 @@ class StoredOutbox:
         with transaction(self.store) as db:
             row = db.execute(ROWS.where(outbox.c.key == key)).one_or_none()
         return None if row is None else row_of(row)
+
+    def find_all(self, keys: Collection[str]) -> Mapping[str, OutboxRow]:
+        with transaction(self.store) as db:
+            rows = db.execute(ROWS.where(outbox.c.key.in_(keys))).all()
+        return {row.key: row_of(row) for row in rows}
 
     def claim(self, letter: Letter) -> None:
         values = {

@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from beamtime_handlers.clients.smtp_mail import Settings, SmtpMail
-from beamtime_handlers.clients.smtp_mail.waiting import LONGEST_WAIT, next_try
+from beamtime_handlers.clients.smtp_mail.waiting import LONGEST_WAIT, Presses, next_try
 from beamtime_handlers.deliver_outbox import deliver_outbox
 from beamtime_handlers.email_users import email_users
-from beamtime_ioc.errors import BeamtimeError, StepFailedError
+from beamtime_ioc.errors import BeamtimeError, DeferredError, StepFailedError
 from beamtime_ioc.testing import FakeRun, MemoryOutbox
 from beamtime_sim.mail_server import MailServer
 from mail_house import EXPERIMENT, LIV, REN, SITE, ZOE, ZONE, letter_from, live_mail, mail_for, people_of
@@ -289,3 +289,33 @@ def test_dry_runs_leave_nothing_that_waits(tmp_path: Path, outbox: MemoryOutbox)
     email_users(run_with(mail), EXPERIMENT)
 
     assert deliver(mail).text == "no letter is to be sent now"
+
+
+def test_a_press_that_takes_too_long_begins_no_more_letters_and_these_go_later(
+    tmp_path: Path, server: MailServer, outbox: MemoryOutbox
+) -> None:
+    server.knobs.set("mail.delay_s", 0.2)
+    mail = live_mail(tmp_path, server.port, outbox, press_s=0.1)
+    run = run_with(mail)
+
+    count = email_users(run, people_of(ZOE, REN, LIV))
+    server.knobs.reset()
+    later = deliver(live_mail(tmp_path, server.port, outbox), now=True)
+
+    assert (count["accepted"], count["failed"]) == (1, 2)
+    assert "this press has sent letters for 0.1 s, and begins no more" in run.problems[0]
+    assert server.mails[0].to == ZOE.email
+    assert later.text == "2 of 2 letters accepted by the relay"
+    assert sorted(kept.to for kept in server.mails) == sorted([ZOE.email, REN.email, LIV.email])
+
+
+def test_each_press_has_its_own_time(tmp_path: Path, server: MailServer, outbox: MemoryOutbox) -> None:
+    presses = Presses(0)
+
+    presses.require_time("first")
+    with pytest.raises(DeferredError, match="begins no more"):
+        presses.require_time("first")
+    for number in range(Presses.remembered):
+        presses.require_time(f"another {number}")
+
+    presses.require_time("first")  # forgotten, since so many came after it

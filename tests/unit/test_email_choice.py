@@ -9,6 +9,7 @@ import pytest
 from beamtime_handlers.clients.smtp_mail import SmtpMail
 from beamtime_handlers.email_users import email_users
 from beamtime_ioc.errors import BeamtimeError
+from beamtime_ioc.model import Json
 from beamtime_ioc.testing import FakeRun, MemoryOutbox
 from beamtime_sim.mail_server import MailServer
 from mail_house import EXPERIMENT, LIV, REN, SITE, ZOE, live_mail, people_of
@@ -36,8 +37,42 @@ def test_a_preview_says_when_no_user_would_be_mailed(tmp_path: Path, mode: str, 
 
     email_users(plan, people_of(ZOE))
 
-    assert plan.lines[1].startswith(f"would make: letter to {to}: ")
-    assert plan.lines[1].endswith(f'Foam under load", {how}')
+    counted = ["read: 1 letter: 1 new, 0 already written; 0 without address"] if mode == "dry-run" else []
+    assert plan.lines[1:-1] == counted
+    assert plan.lines[-1].startswith(f"would make: letter to {to}: ")
+    assert plan.lines[-1].endswith(f'Foam under load", {how}')
+
+
+def test_a_preview_counts_the_letters_of_each_kind(tmp_path: Path, server: MailServer) -> None:
+    outbox = MemoryOutbox()
+    server.knobs.set_all({"mail.drop": "after-data", "mail.only": [REN.email]})
+    mail = live_mail(tmp_path, server.port, outbox, allow=["example.edu", "example.org"])
+    email_users(run_with(mail), people_of(ZOE, REN))
+    elsewhere = replace(LIV, email="liv@example.com")
+    nobody = replace(LIV, first_name="Ana", email=" None ")
+    plan = run_with(mail).planning()
+
+    email_users(plan, people_of(ZOE, REN, LIV, elsewhere, nobody))
+
+    assert "read: 3 letters: 1 new, 1 already mailed, 1 in doubt; 1 without address, 1 left out" in plan.lines
+
+
+@pytest.mark.parametrize("nothing", [" ", ",", [" "], [""]])
+def test_an_empty_choice_mails_nobody(tmp_path: Path, server: MailServer, nothing: str | list[Json]) -> None:
+    run = run_with(live_mail(tmp_path, server.port))
+
+    with pytest.raises(BeamtimeError, match="nobody has the address ''"):
+        email_users(run, EXPERIMENT, only=nothing)
+
+    assert server.mails == []
+
+
+def test_who_is_asked_for_may_be_typed_with_commas(tmp_path: Path, server: MailServer) -> None:
+    run = run_with(live_mail(tmp_path, server.port))
+
+    email_users(run, people_of(ZOE, REN, LIV), only=f"{ZOE.email.upper()} , {LIV.email}")
+
+    assert [kept.to for kept in server.mails] == [ZOE.email, LIV.email]
 
 
 def test_only_those_who_are_asked_for_get_their_letter_now(tmp_path: Path, server: MailServer) -> None:

@@ -166,7 +166,22 @@ def test_a_letter_is_written_with_the_templates_as_they_are_now(tmp_path: Path) 
     after = letter_from(mail)
 
     assert (before.text, after.text) == ("old\n", "new\n")
-    assert before.key != after.key
+
+
+def test_other_words_are_no_other_letter_but_another_name_is(tmp_path: Path) -> None:
+    """Who mends a comma in the template mails nobody a second time."""
+    mail = mail_for(tmp_path, template=own_letter(tmp_path, text="old"))
+    before = letter_from(mail)
+
+    own_letter(tmp_path, "Corrected", "new", "<p>new</p>")
+    corrected = letter_from(mail)
+    for file in (tmp_path / "letters").iterdir():
+        file.rename(file.with_name(file.name.replace("v2", "v3")))
+    another = letter_from(mail_for(tmp_path, template="letters/begin.v3"))
+
+    assert (corrected.key, corrected.message_id) == (before.key, before.message_id)
+    assert another.text == corrected.text
+    assert another.key != before.key
 
 
 @pytest.mark.parametrize(

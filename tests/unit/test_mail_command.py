@@ -223,6 +223,18 @@ def test_nothing_is_overwritten(tmp_path: Path) -> None:
     assert not (tmp_path / "ours.subject").exists()
 
 
+def test_a_letter_that_cannot_be_filled_leaves_nothing_in_the_way(tmp_path: Path) -> None:
+    (tmp_path / "message.txt").write_text("Data link: x")
+    taken = ("import-dmagic", tmp_path / "message.txt", tmp_path / "ours")
+
+    wrong = run(*taken, "--subject", "{{ gup }}")
+    left = sorted(path.name for path in tmp_path.iterdir())
+
+    assert "ours.subject:1: " in str(wrong.exception)
+    assert left == ["message.txt"]
+    assert "ours.subject" in output(*taken, "--subject", "{{ experiment.proposal }}")
+
+
 @pytest.mark.parametrize("content", [None, b"\xff", b" \n", b"\xef\xbb\xbf"])
 def test_what_is_no_letter_is_said(tmp_path: Path, content: bytes | None) -> None:
     file = tmp_path / "message.txt"

@@ -132,6 +132,7 @@ def test_what_is_chosen_or_typed_by_hand_has_its_records(shipped: RecordSet) -> 
     assert typed == {
         "ExperimentChoice": ("select-experiment", "choice"),
         "HandoverChoice": ("handover", "choice"),
+        "EmailUsersOnly": ("email-users", "only"),
         "ManualName": ("use-manual", "name"),
         "ManualFirstName": ("use-manual", "first_name"),
         "ManualInstitution": ("use-manual", "institution"),

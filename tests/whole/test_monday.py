@@ -72,20 +72,23 @@ def test_monday(house: LinkHouse, ssh_servers: SshHouse) -> None:
             " directory ana1",
         ]
         mailed = [line for line in plan if line.startswith("would make: letter to ")]
-        assert plan[-1] == f"read: letters: {len(mailed)} new"
+        assert any(
+            line.startswith(f"read: {len(mailed)} letters: {len(mailed)} new, 0 already mailed")
+            for line in plan
+        )
         assert (box.directories(), box.recipients()) == ([], [])
         assert client.read("ExperimentName") == last_week
 
         # 08:03. One host does not answer: caput -c of the scan script fails, one red line says what to do.
         with ssh_servers.ana1.gone():
             assert c("put", f"{OURS}Handover", ENUM, 1, ONE) == PUTFAIL
-        assert "ana1: host ana1 cannot be reached" in client.read("HandoverMessage")
-        assert "then press BeginBeamtime again: only this is missing" in client.read("HandoverAdvice")
-        until_read(client, "ChecklistFailing", "directory ana1:")
-        failed = [line.name for line in client.view("Handover").steps if line.state == "failed"]
-        assert [name.split(":")[0] for name in failed] == ["directory ana1"]
-        until_read(client, "HostsOk", 1)
-        until(lambda: rows(house, "Hosts")["ana1"]["state"] == "UNREACHABLE", "the place in the table")
+            assert "ana1: host ana1 cannot be reached" in client.read("HandoverMessage")
+            assert "then press BeginBeamtime again: only this is missing" in client.read("HandoverAdvice")
+            until_read(client, "ChecklistFailing", "directory ana1:")
+            failed = [line.name for line in client.view("Handover").steps if line.state == "failed"]
+            assert [name.split(":")[0] for name in failed] == ["directory ana1"]
+            until_read(client, "HostsOk", 1)
+            until(lambda: rows(house, "Hosts")["ana1"]["state"] == "UNREACHABLE", "the place in the table")
         assert [path.parts[-3] for path in box.directories()] == ["det1"]
         assert client.read("ExperimentName") != last_week
         assert box.recipients() == []

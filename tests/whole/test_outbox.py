@@ -11,6 +11,8 @@ from box_house import PREFIX, Box, Ioc, beamtime, until
 from wire_house import PvaClient, pva_context
 
 MINOR, MAJOR = 1, 2
+BARELY_MS = 50
+"""How late the event loop may be in 99 of 100 looks."""
 
 
 @pytest.fixture
@@ -85,3 +87,43 @@ def test_a_letter_in_doubt_is_an_alarm_until_somebody_answers(
     until(lambda: client.read("OutboxUnsure") == 0, "the end of the doubt")
     until(lambda: pva.get(f"{PREFIX}Outbox").alarm.severity == 0, "the end of the alarm")
     assert not [row for row in letters(pva).values() if row["state"] != "accepted"]
+
+
+def test_a_relay_that_hangs_delays_no_other_action_and_no_record(standing: tuple[Box, Client]) -> None:
+    box, client = standing
+    box.set(schedule__on_beam=3, mail__hang="connect")
+    client.press("UpdateUserInfo", wait=True)
+    client.press("EmailUsers")
+    until(lambda: any(step.state == "running" for step in client.view("EmailUsers").steps), "a letter")
+
+    client.press("CreateDirectories", wait=True)
+    begun_and_ended = client.view("CreateDirectories")
+    until(lambda: client.read("LOOP_LATENCY") < BARELY_MS, "a loop that nobody holds up")
+    waits = client.view("EmailUsers")
+    box.reset()
+
+    assert begun_and_ended.state is RunState.DONE
+    assert not waits.state.ended
+    assert "made" not in [step.state for step in waits.steps]
+    assert ended(client, "EmailUsers").ended
+    client.press("EmailUsers", wait=True)
+    assert client.read("OutboxDeferred") == 0
+
+
+def test_who_is_typed_into_the_record_alone_gets_a_letter_and_the_record_is_cleared(
+    standing: tuple[Box, Client],
+) -> None:
+    box, client = standing
+    box.set(schedule__on_beam=4)
+    client.press("UpdateUserInfo", wait=True)
+    address, before = client.read("UserEmail"), len(box.mails())
+
+    client.write("EmailUsersOnly", f" {address.upper()}")
+    client.press("EmailUsers", wait=True)
+    until(lambda: client.read("EmailUsersOnly") == "", "an empty choice")
+
+    assert [mail["to"] for mail in box.mails()[before:]] == [address]
+    client.press("EmailUsers", wait=True)
+    rest = [mail["to"] for mail in box.mails()[before + 1 :]]
+    assert len(rest) == client.read("UserCount") - 1
+    assert address not in rest

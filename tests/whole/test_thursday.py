@@ -25,7 +25,8 @@ def test_thursday(box: Box, ioc: Ioc) -> None:
 
         # She stands in the schedule now; that alone mails nobody and changes no record.
         box.set(schedule__late_colleague=True)
-        assert plan_of_letters(client)[-1] == f"read: letters: {len(before)} already have it"
+        counted = f"read: {len(before)} letters: 0 new, {len(before)} already mailed; 1 without address"
+        assert counted in plan_of_letters(client)
         client.press("UpdateUserInfo", wait=True)
         until(lambda: LATE in users(pva), "her row in the table")
         until(lambda: client.read("UserCount") == count + 1, "one more in the count")
@@ -36,7 +37,8 @@ def test_thursday(box: Box, ioc: Ioc) -> None:
             line for line in plan if f"letter to {LATE}" in line
         ]
         assert len([line for line in plan if line.startswith("stands already: letter to ")]) == len(before)
-        assert plan[-1] == f"read: letters: 1 new, {len(before)} already have it"
+        counted = f"read: {len(before) + 1} letters: 1 new, {len(before)} already mailed; 1 without address"
+        assert counted in plan
         assert box.recipients() == before
 
         # Only the new one gets a letter, and pressed once more not even she.

@@ -4,7 +4,7 @@ import json
 import os
 import signal
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
@@ -200,6 +200,9 @@ class MarkedOutbox:
 
     def find(self, key: str) -> OutboxRow | None:
         return self._outbox.find(key)
+
+    def find_all(self, keys: Collection[str]) -> Mapping[str, OutboxRow]:
+        return self._outbox.find_all(keys)
 
     def claim(self, letter: Letter) -> None:
         self._edges.around("claim", self._edges.doing, partial(self._outbox.claim, letter))

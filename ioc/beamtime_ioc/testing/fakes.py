@@ -1,6 +1,6 @@
 """Ports held in memory."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -77,6 +77,9 @@ class MemoryOutbox:
 
     def find(self, key: str) -> OutboxRow | None:
         return self.rows.get(key)
+
+    def find_all(self, keys: Collection[str]) -> Mapping[str, OutboxRow]:
+        return {key: self.rows[key] for key in keys if key in self.rows}
 
     def claim(self, letter: Letter) -> None:
         row = self.rows.get(letter.key)

@@ -10,7 +10,7 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from functools import partial
@@ -51,6 +51,9 @@ class LateOutbox:
 
     def find(self, key: str) -> OutboxRow | None:
         return self.stored.find(key)
+
+    def find_all(self, keys: Collection[str]) -> Mapping[str, OutboxRow]:
+        return self.stored.find_all(keys)
 
     def claim(self, letter: Letter) -> None:
         self.stored.claim(letter)

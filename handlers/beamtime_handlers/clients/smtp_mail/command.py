@@ -26,7 +26,7 @@ from beamtime_ioc.model import Letter, Site
 from beamtime_ioc.ports import Context, OutboxRow
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from beamtime_handlers.clients.smtp_mail.mail import SmtpMail
 
@@ -146,11 +146,16 @@ def import_dmagic(
             fail(f"{path} stands already; write another name, or move it away", BAD_INPUT)
     for path, text in written.items():
         _write(path, text)
-        typer.echo(path)
+    changes: dict[str, object] = {"mode": "dry-run", "template": str(letter.resolve())}
+    try:
+        _mail(None, {**changes, "data_link": "https://data.example.org"}, _Unrecorded()).try_templates()
+    except BeamtimeError:  # what cannot be filled is not left in the way of the next try
+        for path in written:
+            path.unlink()
+        raise
+    typer.echo("\n".join(map(str, written)))
     for mark in converted.strange:
         typer.echo(f"{mark} is nothing that DMagic fills: it was left as it is", err=True)
-    changes: dict[str, object] = {"mode": "dry-run", "template": str(letter.resolve())}
-    _mail(None, {**changes, "data_link": "https://data.example.org"}, _Unrecorded()).try_templates()
     typer.echo(f"\nwrite into the site file, below mail:\n  template: {letter}\n  data_link: https://...")
 
 
@@ -180,6 +185,9 @@ class _Unrecorded:
 
     def find(self, key: str) -> OutboxRow | None:
         return None
+
+    def find_all(self, keys: "Collection[str]") -> "Mapping[str, OutboxRow]":
+        return {}
 
     def claim(self, letter: Letter) -> None:
         """Nothing is kept."""

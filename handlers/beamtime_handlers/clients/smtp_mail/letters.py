@@ -1,6 +1,5 @@
 """The words of a letter: a site's templates, or ours, filled by Jinja2."""
 
-import hashlib
 import sys
 import traceback
 from collections.abc import Callable, Mapping, Sequence
@@ -87,8 +86,8 @@ class LetterTemplate:
     subject: jinja2.Template
     text: jinja2.Template
     html: jinja2.Template | None
-    version: str
-    """Changes with each of the texts."""
+    name: str
+    """What the letter is known by: other words under the same name make no other letter."""
 
     @classmethod
     def read(cls, path: Path | None) -> Self:
@@ -110,7 +109,7 @@ class LetterTemplate:
             subject=_compiled(environment, subject[0]),
             text=_compiled(environment, text[0]),
             html=None if html[1] is None else _compiled(environment, html[0]),
-            version=hashlib.sha256("\0".join(source or "" for _, source in parts).encode()).hexdigest()[:16],
+            name=found.name,
         )
 
     def render(self, values: Mapping[str, Any]) -> Words:
@@ -136,8 +135,18 @@ def line_template(setting: str, source: str) -> Callable[[Mapping[str, Any]], st
     SiteFileError
         It is no template.
     """
+    if not source:
+        return lambda values: ""
     template = _compiled(_environment({setting: source}), Path(setting))
     return lambda values: one_line(_filled(template, values))
+
+
+class _Sandbox(ImmutableSandboxedEnvironment):
+    """Jinja2's, but a text is handed out at once: a letter asks for little else, a thousand for many."""
+
+    def is_safe_attribute(self, obj: Any, attr: str, value: Any) -> bool:
+        plain = isinstance(value, str) and not attr.startswith("_")
+        return plain or super().is_safe_attribute(obj, attr, value)
 
 
 def _source(path: Path, ending: str) -> tuple[Path, str | None]:
@@ -152,7 +161,7 @@ def _source(path: Path, ending: str) -> tuple[Path, str | None]:
 
 
 def _environment(sources: Mapping[str, str]) -> jinja2.Environment:
-    environment = ImmutableSandboxedEnvironment(
+    environment = _Sandbox(
         undefined=jinja2.StrictUndefined,
         autoescape=_is_html,
         loader=jinja2.FunctionLoader(

@@ -2,19 +2,20 @@
 
 import hashlib
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from email.utils import parseaddr
 from pathlib import Path
 
+from beamtime_handlers.clients.smtp_mail.again import once_more
 from beamtime_handlers.clients.smtp_mail.dryrun import DryRuns
 from beamtime_handlers.clients.smtp_mail.message import message
 from beamtime_handlers.clients.smtp_mail.recipients import choose
 from beamtime_handlers.clients.smtp_mail.relay import Relay
 from beamtime_handlers.clients.smtp_mail.samples import samples
 from beamtime_handlers.clients.smtp_mail.settings import Settings
-from beamtime_handlers.clients.smtp_mail.waiting import next_try, waiting
+from beamtime_handlers.clients.smtp_mail.waiting import Presses, next_try, waiting
 from beamtime_handlers.clients.smtp_mail.writing import Writing
 from beamtime_ioc.errors import (
     BeamtimeError,
@@ -25,7 +26,15 @@ from beamtime_ioc.errors import (
     StateError,
 )
 from beamtime_ioc.model import Address, Experiment, Json, Letter, Place
-from beamtime_ioc.ports import MAY_BE_SENT, Context, Health, Mailing, Waiting
+from beamtime_ioc.ports import (
+    HAS_ENDED,
+    MAY_BE_SENT,
+    Context,
+    Health,
+    Mailing,
+    OutboxRow,
+    Waiting,
+)
 
 
 def build(settings: Settings, context: Context) -> "SmtpMail":
@@ -59,7 +68,10 @@ class SmtpMail:
         self.settings, self.relay, self._context = settings, relay, context
         self._site, self._outbox = context.site, context.outbox
         self._contact = parseaddr(settings.contact)[1]
+        copies = settings.bcc if settings.mode == "live" else ()
+        self._bcc = [address for text in copies if (address := Address.parse(text))]
         self._dry_runs = DryRuns(context.state / "dry-run", self.message)
+        self._presses = Presses(settings.press_s)
 
     @property
     def dry_run_directory(self) -> Path:
@@ -68,7 +80,13 @@ class SmtpMail:
     # -- port Mail --------------------------------------------------------------------------
 
     def compose(
-        self, experiment: Experiment, places: Sequence[Place], run_id: str, *, only: Sequence[str] = ()
+        self,
+        experiment: Experiment,
+        places: Sequence[Place],
+        run_id: str,
+        *,
+        only: Sequence[str] = (),
+        again: str = "",
     ) -> Mailing:
         settings = self.settings
         if settings.mode == "off":
@@ -80,30 +98,36 @@ class SmtpMail:
                 advice="see whether the schedule is right; if it is, raise `mail.limit` in the site file",
             )
         writing = Writing(settings, self._context)
-        letters = writing.letters(experiment, who.chosen, places)
+        letters, left_out = writing.letters(experiment, who.chosen, places), list(who.left_out)
+        if again:
+            written = [(person, letter) for (person, _), letter in zip(who.chosen, letters, strict=True)]
+            letters, unread = once_more(again, written, self._rows(letters))
+            left_out += unread
         if settings.mode == "test":
             person = who.chosen[0][0] if who.chosen else experiment.pi
             tested = letters[:1] or writing.letters(experiment, [(person, self._contact)], places)
             letters = [self.as_test(letter, run_id) for letter in tested]
         return Mailing(
             letters=tuple(replace(letter, run_id=run_id) for letter in letters),
-            left_out=who.left_out,
+            left_out=tuple(left_out),
             mode=settings.mode,
-            said=writing.said,
+            said=(*writing.said, *(f"a copy of each to {address.text}" for address in self._bcc)),
             warnings=writing.warnings,
         )
 
     def find(self, letter: Letter) -> Json:
         if self.settings.mode == "dry-run":
             return self._dry_runs.find(letter)
-        row = self._outbox.find(letter.key)
-        if row is None or row.state in MAY_BE_SENT:
-            return None
-        if row.state in ("accepted", "given up"):  # given up by a person, who has said so
-            return {"to": row.to, "state": row.state, "answer": row.answer, "at": row.at.isoformat()}
-        begun = f"the letter to {row.to} was begun at {row.at:%Y-%m-%d %H:%M %Z}, its end is not known"
-        advice = f"ask {row.to} whether it arrived, then answer with Resolve: it is not sent again by itself"
-        raise OutcomeUnknownError(row.answer or begun, advice=advice, claim=letter.key)
+        return _standing(self._outbox.find(letter.key))
+
+    def finder(self, letters: Sequence[Letter]) -> Callable[[Letter], Json]:
+        if self.settings.mode == "dry-run":
+            return self._dry_runs.find
+        rows = self._rows(letters)
+        return lambda letter: _standing(rows.get(letter.key))
+
+    def _rows(self, letters: Sequence[Letter]) -> Mapping[str, OutboxRow]:
+        return self._outbox.find_all([letter.key for letter in letters])
 
     def send(self, letter: Letter) -> None:
         mode, to = self.settings.mode, Address.parse(letter.to)
@@ -119,7 +143,9 @@ class SmtpMail:
             )
         self._outbox.claim(letter)
         try:
-            answer = self.relay.deliver(parseaddr(self.settings.sender)[1], to, content)
+            self._presses.require_time(letter.run_id)
+            bcc = [copy for copy in self._bcc if copy.text.lower() != letter.to.lower()]
+            answer = self.relay.deliver(parseaddr(self.settings.sender)[1], to, content, bcc)
         except OutcomeUnknownError as error:
             self._outbox.settle(letter.key, "unsure", error.sentence)
             raise OutcomeUnknownError(error.sentence, advice=error.advice, claim=letter.key) from error
@@ -210,3 +236,14 @@ class SmtpMail:
             subject=f"[TEST] {letter.subject}",
             message_id=f"<{key}@{self.settings.message_domain}>",
         )
+
+
+def _standing(row: OutboxRow | None) -> Json:
+    """What a row says of its letter: it stands, or None: it may be sent."""
+    if row is None or row.state in MAY_BE_SENT:
+        return None
+    if row.state in HAS_ENDED:
+        return {"to": row.to, "state": row.state, "answer": row.answer, "at": row.at.isoformat()}
+    begun = f"the letter to {row.to} was begun at {row.at:%Y-%m-%d %H:%M %Z}, its end is not known"
+    advice = f"ask {row.to} whether it arrived, then answer with Resolve: it is not sent again by itself"
+    raise OutcomeUnknownError(row.answer or begun, advice=advice, claim=row.key)

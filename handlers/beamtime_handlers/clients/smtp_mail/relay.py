@@ -6,7 +6,7 @@ import ssl
 import stat
 import threading
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +23,7 @@ from beamtime_ioc.errors import (
     ServiceUnavailableError,
 )
 from beamtime_ioc.model import Address, one_line
+from beamtime_ioc.ports import NO_COPY
 
 Connection = Literal["relay", "starttls", "tls"]
 PORTS: dict[Connection, int] = {"relay": 25, "starttls": 587, "tls": 465}
@@ -57,8 +58,13 @@ class Relay:
     def __str__(self) -> str:
         return f"mail relay {self.host}:{self.port}"
 
-    def deliver(self, sender: str, to: Address, content: bytes) -> str:
+    def deliver(self, sender: str, to: Address, content: bytes, bcc: Sequence[Address] = ()) -> str:
         """Hand over one message for one recipient, and return the relay's answer.
+
+        Parameters
+        ----------
+        bcc
+            Who gets a copy, and is not named in it. A copy that is refused is told behind the answer.
 
         Raises
         ------
@@ -74,6 +80,7 @@ class Relay:
             self._demand(smtp.mail(sender, options), f"the sender {sender}", "correct `mail.sender`")
             mend = "correct the address, then press again: only who has no letter yet gets one"
             self._demand(smtp.rcpt(to.text), to.text, mend)
+            uncopied = "".join(_uncopied(smtp, copy) for copy in bcc)
             self._demand(smtp.docmd("DATA"), f"a letter to {to.text}", mend, wanted=3)
             try:
                 smtp.send(_dotted(content))
@@ -82,7 +89,7 @@ class Relay:
                 raise self._unknown(to, self._reason(error, smtp)) from error
             if reply[0] // 100 not in (2, 4, 5):
                 raise self._unknown(to, f"answered {_shown(reply)}")
-            return self._demand(reply, f"the letter to {to.text}", mend)
+            return self._demand(reply, f"the letter to {to.text}", mend) + uncopied
 
     def look(self) -> float:
         """Come in and say NOOP; returns how long it took, in s."""
@@ -259,6 +266,12 @@ class Relay:
                 return "answered more than a relay may"
             case _:
                 return f"cannot be reached: {getattr(cause, 'strerror', None) or type(cause).__name__}"
+
+
+def _uncopied(smtp: Talk, copy: Address) -> str:
+    """Why there is no copy for somebody; empty if there is one."""
+    reply = smtp.rcpt(copy.text)
+    return "" if reply[0] // 100 == 2 else f"{NO_COPY}{copy.text}: {_shown(reply)}"
 
 
 def _harmless(error: OSError) -> OSError | None:

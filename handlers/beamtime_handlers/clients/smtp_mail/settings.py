@@ -49,12 +49,25 @@ class Settings(pydantic.BaseModel):
     allow: tuple[str, ...] = Field(
         default=(), description="Domains, with those below them, that may be mailed; empty: all."
     )
-    limit: int = Field(default=40, ge=1, description="With more recipients than this nothing is sent.")
+    bcc: tuple[str, ...] = Field(
+        default=(),
+        max_length=10,
+        description="Addresses that get a copy of each letter in mode live, and are not named in it.",
+    )
+    limit: int = Field(
+        default=40, ge=1, le=10_000, description="With more recipients than this nothing is sent."
+    )
     timeout_s: float = Field(
         default=10, gt=0, le=600, description="How long each answer of the relay may take, in s."
     )
     deadline_s: float = Field(
         default=60, gt=0, le=3600, description="How long one letter may take in all, in s."
+    )
+    press_s: float = Field(
+        default=600,
+        gt=0,
+        le=86400,
+        description="How long one press goes on to begin letters, in s; those after that are put off.",
     )
     template: Path | None = Field(
         default=None,
@@ -100,6 +113,15 @@ class Settings(pydantic.BaseModel):
                 f"{text!r} is not an address such as name@example.org or Beamline <name@example.org>"
             )
         return text
+
+    @pydantic.field_validator("bcc")
+    @classmethod
+    def _plain_addresses(cls, texts: tuple[str, ...]) -> tuple[str, ...]:
+        for text in texts:
+            address = Address.parse(text)
+            if address is None or not address.text.isascii() or "\n" in text:
+                raise ValueError(f"{text!r} is not an address such as name@example.org")
+        return tuple({text.lower(): text for text in texts}.values())
 
     @pydantic.field_validator("relay")
     @classmethod

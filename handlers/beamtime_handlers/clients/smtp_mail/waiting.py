@@ -1,14 +1,49 @@
 """Which letters that were put off may be tried again, and when."""
 
+import time
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 
 from beamtime_handlers.clients.smtp_mail.recipients import reason_against
+from beamtime_handlers.clients.smtp_mail.relay import LATER
 from beamtime_handlers.clients.smtp_mail.settings import Settings
+from beamtime_ioc.errors import DeferredError
 from beamtime_ioc.model import Letter
 from beamtime_ioc.ports import OutboxRow, Waiting
 
 LONGEST_WAIT = timedelta(hours=4)
+
+
+class Presses:
+    """How long each press has sent letters, as far as this process knows.
+
+    Parameters
+    ----------
+    longest_s
+        After that it begins no other one.
+    """
+
+    remembered = 100
+
+    def __init__(self, longest_s: float) -> None:
+        self.longest_s = longest_s
+        self._began: dict[str, float] = {}
+
+    def require_time(self, run_id: str) -> None:
+        """Let a letter go if its press has time left; the first one begins the time.
+
+        Raises
+        ------
+        DeferredError
+            It has none.
+        """
+        now = time.monotonic()
+        if now - self._began.setdefault(run_id, now) > self.longest_s:
+            raise DeferredError(
+                f"this press has sent letters for {self.longest_s:g} s, and begins no more", advice=LATER
+            )
+        while len(self._began) > self.remembered:
+            del self._began[next(iter(self._began))]
 
 
 def next_try(settings: Settings, tries: int, now: datetime) -> datetime | None:

@@ -60,14 +60,14 @@ class Writing:
             retention=settings.retention,
             slides_date=slides.day,
         )
-        self.said, letters = (), list[Letter]()
+        self.said, letters, domain = (), list[Letter](), settings.message_domain
         self.warnings = (("link to slides", slides.warning),) if slides.warning else ()
         for person, to in readers:
             values = {**common, **reader_fields(person)}
             values["data_link"] = self._data_link(values)
             values["slides_link"] = self._slides_link(values) or slides.link
             words = self._template.render(values)
-            key = _digest(experiment.key, self._template.version, to.lower())
+            key = digest(experiment.key, self._template.name, to.lower())
             letters.append(
                 Letter(
                     key=key,
@@ -76,7 +76,7 @@ class Writing:
                     subject=words.subject,
                     text=words.text,
                     html=words.html,
-                    message_id=f"<{key}@{settings.message_domain}>",
+                    message_id=f"<{key}@{domain}>",
                     experiment=experiment.name,
                 )
             )
@@ -98,5 +98,6 @@ def _said(data_link: str, slides_link: str, day: str) -> tuple[str, ...]:
     return tuple(filter(None, said))
 
 
-def _digest(*parts: str) -> str:
+def digest(*parts: str) -> str:
+    """What a letter is known by: the same parts, the same letter."""
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32]
