@@ -228,7 +228,7 @@ def test_parts_under_different_safety_forms_stay_apart() -> None:
     [
         (("startTime",), None, r"\[0\]\.activities\[0\]\.startTime: is no time"),
         (("startTime",), "2026-10-30T08:00:00", r"startTime: is a time without a zone"),
-        (("startTime",), "2026-10-30", r"startTime: is a time without a zone"),
+        (("startTime",), "2026-10-30", r"startTime: is a date without a time of day"),
         (("startTime",), 1793365200, r"startTime: is no time"),
         (("startTime",), "9999-12-31T23:00:00-14:00", r"startTime: is a time out of all reason"),
         (("startTime",), "2026-12-24T08:00:00Z", r"activities\[0\]: endTime lies before startTime"),

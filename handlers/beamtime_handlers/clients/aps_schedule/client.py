@@ -4,9 +4,9 @@ import time
 from collections.abc import Sequence
 from datetime import datetime
 
-from beamtime_handlers.clients.aps_schedule.replies import SOURCE, parse_cycles, parse_list, parse_schedule
+from beamtime_handlers.clients.aps_schedule.replies import SOURCE, parse_cycles, parse_schedule
+from beamtime_handlers.clients.replies import parse
 from beamtime_handlers.clients.web import Web
-from beamtime_ioc.errors import BeamtimeError
 from beamtime_ioc.model import Beamtime, Cycle
 from beamtime_ioc.ports import Health
 
@@ -33,16 +33,14 @@ class ApsSchedule:
 
     def check(self) -> Health:
         """Ask which beamlines our credentials may see."""
-        began = time.monotonic()
-        try:
-            body = self.web.get(
-                "userBeamlineAuthorizedEdit", "getAuthorizedBeamlines", what="the authorised beamlines"
-            )
-            parse_list(body, self.web.service)
-        except BeamtimeError as error:
-            return Health(ok=False, sentence=str(error), latency_s=time.monotonic() - began)
-        latency_s = time.monotonic() - began
-        return Health(ok=True, sentence=f"{self.web.service} accepts our credentials", latency_s=latency_s)
+        return Health.of(self._look)
+
+    def _look(self) -> str:
+        body = self.web.get(
+            "userBeamlineAuthorizedEdit", "getAuthorizedBeamlines", what="the authorised beamlines"
+        )
+        parse(list[object], body, self.web.service)
+        return f"{self.web.service} accepts our credentials"
 
     def cycles(self) -> Sequence[Cycle] | None:
         """All run cycles, asked once an hour; None where the site file names one."""

@@ -1,0 +1,89 @@
+"""What a service sends, parsed once: kinds of fields, and words for what is not as it should be."""
+
+from datetime import datetime
+from functools import cache
+from typing import Annotated, Any, TypeVar
+
+import pydantic
+from pydantic import BaseModel, BeforeValidator, ConfigDict, StringConstraints
+
+from beamtime_ioc.errors import BadResponseError
+from beamtime_ioc.model import one_line, parse_time
+
+T = TypeVar("T")
+
+
+def _text(value: object) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, str):
+        return one_line(value)
+    if isinstance(value, int) and not isinstance(value, bool):
+        return str(value)
+    raise ValueError("is no text")
+
+
+def not_none(text: str) -> str:
+    """A text; nothing where a program has written out `None` or `null` for it."""
+    return "" if text.lower() in ("none", "null") else text
+
+
+def _not_none(value: object) -> str:
+    return not_none(_text(value))
+
+
+def _time(value: object) -> datetime:
+    if not isinstance(value, str):
+        raise ValueError("is no time")
+    return parse_time(value)
+
+
+Text = Annotated[str, BeforeValidator(_text)]
+"""One line without blanks around it; null is empty, and a whole number is its digits."""
+
+NotNone = Annotated[str, BeforeValidator(_not_none)]
+"""The same, where programs write `None` for nothing."""
+
+Id = Annotated[str, StringConstraints(min_length=1), BeforeValidator(_not_none)]
+"""A text that must be there."""
+
+Time = Annotated[datetime, BeforeValidator(_time)]
+"""A time with its zone, as UTC."""
+
+
+class Reply(BaseModel):
+    """An object of a reply: unknown fields are ignored, what is missing or of another kind is an error."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+
+@cache
+def _adapter(kind: Any) -> pydantic.TypeAdapter[Any]:
+    return pydantic.TypeAdapter(kind)
+
+
+def parse(kind: type[T], body: bytes, service: str) -> T:
+    """Read a body of JSON.
+
+    Raises
+    ------
+    BadResponseError
+        Names the first field that is not as it should be, and never what stands in it.
+    """
+    try:
+        return _adapter(kind).validate_json(body)
+    except pydantic.ValidationError as error:
+        fault = first_fault(error)
+    # Outside of the except block: the library's own text quotes people's data.
+    raise BadResponseError(
+        f"{service} answered what its interface does not foresee: {fault}",
+        advice="nothing was changed; look whether schedule.url is right, or tell its maintainers",
+    )
+
+
+def first_fault(error: pydantic.ValidationError) -> str:
+    """Where the first one is, and what: `[0].activities[1].startTime: is no time`."""
+    first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+    steps = (f"[{part}]" if isinstance(part, int) else f".{part}" for part in first["loc"])
+    where, what = "".join(steps).lstrip("."), first["msg"].removeprefix("Value error, ")
+    return f"{where}: {what}" if where else what
