@@ -23,6 +23,7 @@ BeamtimeError
         WrongProposalError                            a proposal that was chosen is not for this beamline
     ScheduleStaleError                                there is only an earlier answer of it
     NoScheduleError                                   a step has nothing to go on with without it
+    NoFormError                                       the people of a safety form cannot be asked for
     EffectError                                       an effect does not stand
         ConflictError, NotVerifiedError, PlaceError, OutcomeUnknownError
     StepFailedError, EffectsFailedError               what a handler sees of a failed step
@@ -194,6 +195,10 @@ class ScheduleStaleError(BeamtimeError):
 
 class NoScheduleError(BeamtimeError):
     """A step that may go on without the schedule has nothing to go on with."""
+
+
+class NoFormError(BeamtimeError):
+    """A safety form cannot be read; it goes on with the people who are known without it."""
 
 
 class EffectError(BeamtimeError):

@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 import pydantic
 
 from beamtime_ioc.names import Safe, SafeName, fill, one_line, safe_cycle
-from beamtime_ioc.people import Person, people_of, sorted_people
+from beamtime_ioc.people import Person, SafetyForm, people_of, sorted_people, with_form
 from beamtime_ioc.times import local_time, parse_time
 
 __all__ = [
@@ -27,6 +27,7 @@ __all__ = [
     "Place",
     "RunState",
     "SafeName",
+    "SafetyForm",
     "Site",
     "Who",
     "from_json",
@@ -36,6 +37,7 @@ __all__ = [
     "people_of",
     "sorted_people",
     "to_json",
+    "with_form",
 ]
 
 Json = pydantic.JsonValue

@@ -12,7 +12,18 @@ from pathlib import Path
 from typing import Any, Protocol, Self
 
 from beamtime_ioc.errors import BeamtimeError
-from beamtime_ioc.model import Beamtime, Cycle, Experiment, Json, Letter, Naming, Person, Place, Site
+from beamtime_ioc.model import (
+    Beamtime,
+    Cycle,
+    Experiment,
+    Json,
+    Letter,
+    Naming,
+    Person,
+    Place,
+    SafetyForm,
+    Site,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,6 +79,19 @@ class Schedule(Service, Protocol):
         ...
 
     def by_id(self, key: str) -> Beamtime | None: ...
+
+
+class Esaf(Service, Protocol):
+    """Safety forms, with people who may stand on no proposal; a site may do without it."""
+
+    def find(self, number: str) -> SafetyForm | None:
+        """The form with this number; None if there is none.
+
+        Raises
+        ------
+        ServiceUnavailableError, ServiceDeniedError, BadResponseError
+        """
+        ...
 
 
 class Hosts(Service, Protocol):

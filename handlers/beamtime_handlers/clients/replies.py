@@ -1,7 +1,8 @@
 """What a service sends, parsed once: kinds of fields, and words for what is not as it should be."""
 
+from collections.abc import Callable
 from datetime import datetime
-from functools import cache
+from functools import cache, partial
 from typing import Annotated, Any, TypeVar
 
 import pydantic
@@ -38,6 +39,10 @@ def _time(value: object) -> datetime:
     return parse_time(value)
 
 
+def _flag(value: object) -> bool:
+    return _text(value).lower() in ("y", "yes")
+
+
 Text = Annotated[str, BeforeValidator(_text)]
 """One line without blanks around it; null is empty, and a whole number is its digits."""
 
@@ -46,6 +51,9 @@ NotNone = Annotated[str, BeforeValidator(_not_none)]
 
 Id = Annotated[str, StringConstraints(min_length=1), BeforeValidator(_not_none)]
 """A text that must be there."""
+
+Flag = Annotated[bool, BeforeValidator(_flag)]
+"""Whether it says `Y` or `Yes`; one service writes the one, the next the other, and null for no."""
 
 Time = Annotated[datetime, BeforeValidator(_time)]
 """A time with its zone, as UTC."""
@@ -70,14 +78,28 @@ def parse(kind: type[T], body: bytes, service: str) -> T:
     BadResponseError
         Names the first field that is not as it should be, and never what stands in it.
     """
+    return _read(partial(_adapter(kind).validate_json, body), service, "schedule.url")
+
+
+def check(kind: type[T], given: object, service: str) -> T:
+    """The same for what a library has read already."""
+    return _read(partial(_adapter(kind).validate_python, given), service)
+
+
+def _read(validate: Callable[[], T], service: str, key: str = "its address") -> T:
     try:
-        return _adapter(kind).validate_json(body)
+        return validate()
     except pydantic.ValidationError as error:
         fault = first_fault(error)
     # Outside of the except block: the library's own text quotes people's data.
-    raise BadResponseError(
+    raise unforeseen(service, fault, key)
+
+
+def unforeseen(service: str, fault: str, key: str = "its address") -> BadResponseError:
+    """A field is not as it should be; `key` of the site file says who is asked."""
+    return BadResponseError(
         f"{service} answered what its interface does not foresee: {fault}",
-        advice="nothing was changed; look whether schedule.url is right, or tell its maintainers",
+        advice=f"nothing was changed; look whether {key} is right, or tell its maintainers",
     )
 
 

@@ -1,6 +1,6 @@
 """What the service sends, parsed once."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import Self
 
@@ -8,9 +8,9 @@ import pydantic
 from pydantic import ConfigDict
 from pydantic.alias_generators import to_camel
 
-from beamtime_handlers.clients.replies import Id, NotNone, Reply, Text, Time, parse
+from beamtime_handlers.clients.replies import Flag, Id, NotNone, Reply, Text, Time, parse
 from beamtime_ioc.errors import BadResponseError
-from beamtime_ioc.model import Beamtime, Cycle, Person, sorted_people
+from beamtime_ioc.model import Beamtime, Cycle, Person, people_of
 
 SOURCE = "aps"
 
@@ -40,7 +40,7 @@ class _Experimenter(_Reply):
     last_name: Text = ""
     institution: Text = ""
     email: NotNone = ""
-    pi_flag: Text = ""
+    pi_flag: Flag = False
 
 
 class _Proposal(_Reply):
@@ -99,21 +99,14 @@ def _sector(schedule_name: str) -> str:
     return "-".join(schedule_name.upper().replace(" ", "").split("-")[:2])
 
 
-def _people(experimenters: Sequence[_Experimenter]) -> tuple[Person, ...]:
-    named = [e for e in experimenters if e.badge or e.first_name or e.last_name or e.email]
-    flags = [e.pi_flag.upper() in ("Y", "YES") for e in named]
-    pi = flags.index(True) if any(flags) else 0
-    return sorted_people(
-        Person(
-            first_name=e.first_name,
-            last_name=e.last_name,
-            email=e.email,
-            institution=e.institution,
-            badge=e.badge,
-            is_pi=index == pi,
-            pi_inferred=index == pi and not any(flags),
-        )
-        for index, e in enumerate(named)
+def _person(experimenter: _Experimenter) -> Person:
+    return Person(
+        first_name=experimenter.first_name,
+        last_name=experimenter.last_name,
+        email=experimenter.email,
+        institution=experimenter.institution,
+        badge=experimenter.badge,
+        is_pi=experimenter.pi_flag,
     )
 
 
@@ -135,7 +128,7 @@ def _beamtime(activity: _Activity, cycle: str, beamline: str) -> Beamtime:
         esaf=activity.experiment_id,
         cycle=cycle,
         beamline=beamline,
-        people=_people(proposal.experimenters or ()),
+        people=people_of(map(_person, proposal.experimenters or ())),
     )
 
 
