@@ -21,6 +21,7 @@ BeamtimeError
         NobodyOnBeamError, SeveralOnBeamError, NoCycleError
         ChooseByIdError                               this schedule never says who is on beam
         WrongProposalError                            a proposal that was chosen is not for this beamline
+        NotFoundError                                 a number is not where it was looked for
     ScheduleStaleError                                there is only an earlier answer of it
     NoScheduleError                                   a step has nothing to go on with without it
     NoFormError                                       the people of a safety form cannot be asked for
@@ -187,6 +188,10 @@ class ChooseByIdError(NobodyOnBeamError):
 
 class WrongProposalError(ScheduleError):
     """A proposal that was asked for by its number does not belong to this beamline or cycle."""
+
+
+class NotFoundError(ScheduleError):
+    """A beamtime was looked for by its number, and not everywhere: the sentence says where."""
 
 
 class ScheduleStaleError(BeamtimeError):

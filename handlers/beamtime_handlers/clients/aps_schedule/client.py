@@ -7,12 +7,13 @@ from datetime import datetime
 from beamtime_handlers.clients.aps_schedule.replies import SOURCE, parse_cycles, parse_schedule
 from beamtime_handlers.clients.replies import parse
 from beamtime_handlers.clients.web import Web
+from beamtime_ioc.errors import NotFoundError
 from beamtime_ioc.model import Beamtime, Cycle
 from beamtime_ioc.ports import Health
 
 CYCLES_KEPT_S = 3600.0
-CYCLES_SEARCHED = 6
-"""The newest cycles, in which one id is looked for."""
+CYCLES_SEARCHED = 30
+"""The newest cycles, in which one id is looked for: ten years; each is a question."""
 
 
 class ApsSchedule:
@@ -62,14 +63,37 @@ class ApsSchedule:
         return sorted(unique.values(), key=lambda b: (b.start, b.id))
 
     def by_id(self, key: str) -> Beamtime | None:
-        """The beamtime with this number, its last part where it has several, out of the newest cycles."""
+        """The beamtime with this number, its last part where it has several, out of the newest cycles.
+
+        Raises
+        ------
+        NotFoundError
+            It is in none of those that were looked in, and there are others.
+        ServiceUnavailableError, ServiceDeniedError, BadResponseError
+        """
         wanted = key.removeprefix(f"{SOURCE}:")
-        names = [self.cycle] if self.cycle else [c.name for c in self._all_cycles()[::-1][:CYCLES_SEARCHED]]
-        for name in names:
-            found = [beamtime for beamtime in self._schedule(name) if beamtime.id == wanted]
-            if found:
-                return max(found, key=lambda b: b.start)
-        return None
+        if self.cycle:
+            if found := self._last_part(wanted, self.cycle):
+                return found
+            raise NotFoundError(
+                f"there is no beamtime {wanted} of {self.beamline} in {self.cycle}",
+                advice="no other cycle was looked in, as schedule.cycle of the site file says",
+            )
+        newest = [cycle.name for cycle in self._all_cycles()[::-1]]
+        for name in newest[:CYCLES_SEARCHED]:
+            if found := self._last_part(wanted, name):
+                return found
+        if len(newest) <= CYCLES_SEARCHED:
+            return None
+        raise NotFoundError(
+            f"there is no beamtime {wanted} of {self.beamline} in the {CYCLES_SEARCHED} newest run cycles",
+            advice=f"for an older one write its cycle, older than {newest[CYCLES_SEARCHED - 1]}, into "
+            "schedule.cycle of the site file and start again",
+        )
+
+    def _last_part(self, wanted: str, cycle: str) -> Beamtime | None:
+        found = [beamtime for beamtime in self._schedule(cycle) if beamtime.id == wanted]
+        return max(found, key=lambda b: b.start, default=None)
 
     def _all_cycles(self) -> tuple[Cycle, ...]:
         if self._cycles is None or time.monotonic() - self._cycles[0] > CYCLES_KEPT_S:
