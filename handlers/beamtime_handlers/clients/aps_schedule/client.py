@@ -1,7 +1,7 @@
 """The schedule port over the API's paths."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 
 from beamtime_handlers.clients.aps_schedule.replies import SOURCE, parse_cycles, parse_schedule
@@ -12,6 +12,7 @@ from beamtime_ioc.model import Beamtime, Cycle
 from beamtime_ioc.ports import Health
 
 CYCLES_KEPT_S = 3600.0
+"""The list of run cycles is asked for again after so long."""
 CYCLES_SEARCHED = 30
 """The newest cycles, in which one id is looked for: ten years; each is a question."""
 
@@ -26,10 +27,21 @@ class ApsSchedule:
     cycle
         Look in this run cycle only, whatever its dates: for a time between the cycles that is scheduled
         nevertheless.
+    clock
+        Seconds of a clock that nobody sets.
     """
 
-    def __init__(self, web: Web, *, beamline: str, cycle: str | None = None, early_min: float = 0) -> None:
+    def __init__(
+        self,
+        web: Web,
+        *,
+        beamline: str,
+        cycle: str | None = None,
+        early_min: float = 0,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self.web, self.beamline, self.cycle, self.early_min = web, beamline, cycle, early_min
+        self.clock = clock
         self._cycles: tuple[float, tuple[Cycle, ...]] | None = None
 
     def check(self) -> Health:
@@ -96,10 +108,10 @@ class ApsSchedule:
         return max(found, key=lambda b: b.start, default=None)
 
     def _all_cycles(self) -> tuple[Cycle, ...]:
-        if self._cycles is None or time.monotonic() - self._cycles[0] > CYCLES_KEPT_S:
+        if self._cycles is None or self.clock() - self._cycles[0] > CYCLES_KEPT_S:
             body = self.web.get("run", "getAllRuns", what="the run cycles")
             cycles = parse_cycles(body, self.web.service)
-            self._cycles = (time.monotonic(), tuple(sorted(cycles, key=lambda c: (c.start, c.name))))
+            self._cycles = (self.clock(), tuple(sorted(cycles, key=lambda c: (c.start, c.name))))
         return self._cycles[1]
 
     def _schedule(self, cycle: str) -> list[Beamtime]:
