@@ -27,7 +27,7 @@ from beamtime_ioc.testing import MemoryOutbox
 
 REMARK = (
     "A look-up asks, reads the answer, finds who is on beam and keeps the answer on the disk. Its peers ask "
-    "for the same on a connection that is kept and read the bytes: by http.client, and by requests, as ours does."
+    "for the same on a connection that is kept and read the bytes: by http.client, and by requests, as ours."
 )
 
 

@@ -215,7 +215,7 @@ class Ioc:
         self.identity = IdentityRecords(self.board, identity, self.site, self.runner)
         loop = asyncio.get_running_loop()
         schedule = cast(Schedule | None, clients.get("schedule"))
-        every_s = 2 * self.file.frame.watch.every_s
+        every_s = self.file.frame.watch.asks_s
         self.schedule_watch = ScheduleWatch(self.board, self.site, schedule, identity, every_s=every_s)
         identity.changed = lambda: follow_identity(loop, self.identity, self.schedule_watch)
         journal, doubts = Journal(self.store.engine), StoredDoubts(self.store)

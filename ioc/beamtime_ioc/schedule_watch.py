@@ -19,13 +19,14 @@ from beamtime_ioc.errors import (
     ServiceError,
 )
 from beamtime_ioc.kept_schedule import KeptSchedule, earlier_answer, look_up
+from beamtime_ioc.lookout import spread
 from beamtime_ioc.model import Beamtime, Experiment, Site
 from beamtime_ioc.on_beam import Outcome, outcome_of
 from beamtime_ioc.ports import Identity, Schedule
 
 log = logging.getLogger(__name__)
 
-EVERY_S = 60.0
+EVERY_S = 120.0
 NO_SCHEDULE = "the site file names no schedule"
 NO, YES, UNKNOWN = range(len(STALE_STATES))
 
@@ -138,7 +139,7 @@ class ScheduleWatch:
         self._sentence = ""
 
     async def watch(self) -> None:
-        """Look without end: now, after each change of the experiment, and every `every_s`."""
+        """Look without end: now, after each change of the experiment, and every `every_s` or so."""
         if self.schedule is None:
             self.board.report("schedule-says", NO_SCHEDULE)
             self.board.report("identity-stale", UNKNOWN, Alarm(Severity.INVALID, Status.UDF, NO_SCHEDULE))
@@ -148,7 +149,7 @@ class ScheduleWatch:
             self._told.clear()
             last = await self._look(self.schedule, last)
             try:
-                await asyncio.wait_for(self._told.wait(), self.every_s)
+                await asyncio.wait_for(self._told.wait(), spread(self.every_s))
             except TimeoutError:
                 last = None
 
