@@ -1,17 +1,22 @@
-"""The table of traps names tests that exist."""
+"""The tables of traps name tests that exist."""
 
 import re
+
+import pytest
 
 from docs_terminal import CHECKOUT
 
 PAGE = CHECKOUT / "docs" / "reference" / "traps.md"
-TRAPS = 20
+TRAPS = {"R": 20, "S": 35}
+"""How many each table has, by the letter of its rows."""
 
 
-def test_every_trap_names_a_test_that_exists() -> None:
-    rows = re.findall(r"^\| (R\d+) .*\| (.+) \|$", PAGE.read_text(encoding="utf-8"), re.MULTILINE)
+@pytest.mark.parametrize("letter", TRAPS)
+def test_every_trap_names_a_test_that_exists(letter: str) -> None:
+    pattern = rf"^\| ({letter}\d+) .*\| (.+) \|$"
+    rows = re.findall(pattern, PAGE.read_text(encoding="utf-8"), re.MULTILINE)
 
-    assert [trap for trap, _ in rows] == [f"R{number}" for number in range(1, TRAPS + 1)]
+    assert [trap for trap, _ in rows] == [f"{letter}{number}" for number in range(1, TRAPS[letter] + 1)]
     for trap, cell in rows:
         named = re.findall(r"`(\S+\.py)::(\w+)`", cell)
         assert named, trap

@@ -237,5 +237,13 @@ def test_a_wrong_setting_is_refused(key: str, value: object, sentence: str) -> N
     assert "hush" not in str(caught.value)
 
 
+def test_nobody_waits_long_unless_the_site_file_says_so() -> None:
+    settings = Settings.model_validate({"backend": "aps", "url": "https://schedule.example.org/sched-api/"})
+
+    waits = settings.connect_timeout_s, settings.read_timeout_s, settings.overall_timeout_s
+    assert waits == (3, 10, 15)
+    assert (settings.tolerance_min, settings.cycle) == (0, None)
+
+
 def test_every_setting_is_described() -> None:
     assert [name for name, spec in Settings.model_fields.items() if not spec.description] == []

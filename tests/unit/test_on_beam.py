@@ -8,7 +8,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from aps_house import SITE, House, schedule_house
+from aps_house import SAMPLE, SCHEDULE, SITE, House, schedule_house
 from beamtime_handlers.clients.aps_schedule import ApsSchedule
 from beamtime_handlers.clients.aps_schedule.client import CYCLES_KEPT_S
 from beamtime_ioc.errors import (
@@ -99,6 +99,14 @@ def test_nobody_on_beam_is_said_with_what_comes_next(
     assert caught.value.sentence == sentence
     begun = "when it has begun" if "next is" in sentence else "when the schedule has one"
     assert caught.value.advice == f"the earlier values stay; press again {begun}"
+
+
+def test_a_cycle_without_entries_is_nobody_and_no_error(tmp_path: Path) -> None:
+    with schedule_house(tmp_path) as house:
+        house.serve({**SAMPLE, SCHEDULE: []})
+
+        with pytest.raises(NobodyOnBeamError, match="no user beamtime follows in 2026-3"):
+            on_beam(house.client(), local("2026-11-03T12:00:00-06:00"), 0)
 
 
 def test_two_on_beam_are_both_named_and_none_is_chosen(schedule: ApsSchedule) -> None:
