@@ -128,6 +128,11 @@ class Beamtime:
     def key(self) -> str:
         return f"{self.source}:{self.id}"
 
+    @property
+    def is_user(self) -> bool:
+        """Machine studies and the like have neither a proposal nor people."""
+        return bool(self.proposal or self.people)
+
     def contains(self, moment: datetime) -> bool:
         return self.start <= moment < self.end
 

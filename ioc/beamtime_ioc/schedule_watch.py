@@ -18,7 +18,7 @@ from beamtime_ioc.errors import (
     ScheduleStaleError,
     ServiceError,
 )
-from beamtime_ioc.kept_schedule import KeptSchedule, earlier_answer, look_up
+from beamtime_ioc.kept_schedule import KeptSchedule, clock_of, earlier_answer, look_up
 from beamtime_ioc.lookout import spread
 from beamtime_ioc.model import Beamtime, Experiment, Site
 from beamtime_ioc.on_beam import Outcome, outcome_of
@@ -58,7 +58,7 @@ def judge(current: Experiment | None, found: Beamtime, moment: datetime) -> Verd
     moment
         Of the look, in the site's zone, in which the sentence gives its times.
     """
-    start, end = (_at(time, moment) for time in (found.start, found.end))
+    start, end = (clock_of(time, moment) for time in (found.start, found.end))
     who = next((person.full_name for person in found.people if person.is_pi), "no PI")
     if current is not None and current.key == found.key:
         return Verdict(stale=NO, sentence=f"{_name(found)}, {who}, {start} to {end}", found=found)
@@ -201,8 +201,3 @@ def _name(beamtime: Beamtime) -> str:
 def _held(experiment: Experiment) -> str:
     ident = experiment.key.partition(":")[2] or experiment.key
     return f"{ident} ({experiment.name})"
-
-
-def _at(time: datetime, moment: datetime) -> str:
-    local = time.astimezone(moment.tzinfo)
-    return f"{local:%H:%M}" if local.date() == moment.date() else f"{local:%a %Y-%m-%d %H:%M}"
