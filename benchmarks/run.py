@@ -14,6 +14,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from effort import FULL, QUICK, Effort
+from looking import looks_up
 from mailing import mails
 from pressing import presses
 from remembering import remembers, remembers_there
@@ -32,6 +33,7 @@ GROUPS: dict[str, Callable[[House, Effort], Group]] = {
     "pva": partial(trips, "PVA"),
     "pva-monitors": partial(monitors, "PVA"),
     "press": presses,
+    "look-up": looks_up,
     "loop": loop,
     "crowd": crowd,
     "engine": works,

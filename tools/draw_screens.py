@@ -72,7 +72,7 @@ def main() -> None:
         stack.enter_context(program("sim", "--dir", str(box)))
         site = box / "site.yaml"
         text = site.read_text().replace("read_timeout_s: 10", "read_timeout_s: 90")
-        site.write_text(f"{text}\nwatch: {{every_s: {EVERY_S}}}\n")
+        site.write_text(f"{text}\nwatch: {{every_s: {EVERY_S}, schedule_s: {EVERY_S}}}\n")
         ready = stack.enter_context(program("serve", str(site)))
 
         def press(action: str, *words: str) -> int:

@@ -1,11 +1,13 @@
 """SelectExperiment: who is on beam, as an operator has chosen."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from functools import partial
 
 from beamtime_ioc.action import Run, action
 from beamtime_ioc.adoption import adopt, hold_shared_name, namesakes, note_look_up
 from beamtime_ioc.chosen import NeededChoice, by_choice
+from beamtime_ioc.esaf import form_people, join_form
 from beamtime_ioc.model import MANUAL, Experiment, Json, Site, from_json, to_json
 from beamtime_ioc.ports import Identity, Schedule
 from beamtime_ioc.without_schedule import AWAY, chosen_earlier, why_away
@@ -38,15 +40,19 @@ def select_experiment(run: Run, experiment: Experiment | None, *, choice: Needed
     schedule = None if choice.startswith(MANUAL) else run.service(Schedule)
     goes_on = any(run.site.goes_on(run.pressed, step) for step in (STEP, ASKED_BEFORE))
     found = run.step(STEP, partial(_look_up, schedule, identity, run.site, choice, goes_on))
-    new = from_json(Experiment, found["experiment"])
-    if without := found.get("without", ""):
+    new, notes = from_json(Experiment, found["experiment"]), list[str]()
+    without = found.get("without", "")
+    if without:
         run.hold("look the chosen experiment up", without)
+    elif schedule is not None:
+        new, notes = join_form(run, new, found.get("form_people", []))
     shared = hold_shared_name(run, new, found["namesakes"])
     adopt(run, identity, new)
     if schedule is not None and not without:
         note_look_up(run, identity, datetime.fromisoformat(found["at"]))
-    run.progress(1.0, _summary(new, shared, without))
-    return {**found["experiment"], "without": without} if without else found["experiment"]
+    run.progress(1.0, _summary(new, notes, shared, without))
+    whole: dict[str, Json] = to_json(new)
+    return {**whole, "without": without} if without else whole
 
 
 def _look_up(schedule: Schedule | None, identity: Identity, site: Site, choice: str, goes_on: bool) -> Json:
@@ -58,14 +64,19 @@ def _look_up(schedule: Schedule | None, identity: Identity, site: Site, choice: 
             raise
         moment = at.astimezone(site.zone)
         new, without = chosen_earlier(schedule, identity, site, choice, moment, why_away(error))
-    others = namesakes(identity, new)
-    found: dict[str, Json] = {"at": at.isoformat(), "experiment": to_json(new), "namesakes": others}
+    found: dict[str, Json] = {
+        "at": at.isoformat(),
+        "experiment": to_json(new),
+        "namesakes": namesakes(identity, new),
+        "form_people": form_people(identity.current(), new.key, new.esaf),
+    }
     return {**found, "without": without} if without else found
 
 
-def _summary(new: Experiment, shared: str, without: str) -> str:
+def _summary(new: Experiment, notes: Sequence[str], shared: str, without: str) -> str:
     people = f"{len(new.people)} {'person' if len(new.people) == 1 else 'people'}"
-    parts = [new.key, new.name, people, f"{new.start:%a %Y-%m-%d %H:%M} to {new.end:%a %Y-%m-%d %H:%M}"]
+    times = f"{new.start:%a %Y-%m-%d %H:%M} to {new.end:%a %Y-%m-%d %H:%M}"
+    parts = [new.key, new.name, people, *notes, times]
     if not new.open:
         parts.append("closed: ReopenExperiment opens it again")
     if shared:

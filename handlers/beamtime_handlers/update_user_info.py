@@ -1,11 +1,13 @@
 """UpdateUserInfo: who is on beam, as the schedule has it."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 
 from beamtime_ioc.action import Run, action
 from beamtime_ioc.adoption import adopt, hold_shared_name, namesakes, note_look_up
+from beamtime_ioc.esaf import form_people, join_form
 from beamtime_ioc.kept_schedule import look_up
 from beamtime_ioc.model import Beamtime, Experiment, Json, Naming, Site, from_json, to_json
 from beamtime_ioc.ports import Identity, Schedule
@@ -21,7 +23,7 @@ def update_user_info(run: Run, experiment: Experiment | None) -> Json:
     """Ask the schedule who is on beam, and make it the current experiment.
 
     A look-up that fails changes nothing. Where the site file lets this step go on without the schedule, the
-    current experiment stays.
+    current experiment stays. People of the safety form are added, where a service knows such forms.
 
     Returns
     -------
@@ -41,10 +43,12 @@ def update_user_info(run: Run, experiment: Experiment | None) -> Json:
     # A look-up that was written down by an earlier version does not say whether it was ended.
     new = replace(run.site.experiment(beamtime, first), open=found.get("open", True))
     shared = hold_shared_name(run, new, found.get("namesakes", []))
+    new, notes = join_form(run, new, found.get("form_people", []))
     adopt(run, identity, new)
     note_look_up(run, identity, at)
     renamed = run.site.experiment(beamtime).name
-    run.progress(1.0, _summary(new, at, found["edited"], renamed, shared))
+    summary = _summary(new, at, found["edited"], renamed, notes)
+    run.progress(1.0, f"{summary}, {shared}" if shared else summary)
     return to_json(new)
 
 
@@ -67,19 +71,18 @@ def _look_up(schedule: Schedule, identity: Identity, site: Site, goes_on: bool) 
         "namesakes": namesakes(identity, site.experiment(beamtime, first)),
         "edited": list(current.edited) if current else [],
         "open": identity.closed(beamtime.key) is None,
+        "form_people": form_people(current, beamtime.key, beamtime.esaf),
     }
 
 
-def _summary(new: Experiment, at: datetime, edited: list[str], renamed: str, shared: str) -> str:
+def _summary(new: Experiment, at: datetime, edited: list[str], renamed: str, notes: Sequence[str]) -> str:
     """One line for the screen: who, until when, and what a person may want to mend."""
     people = f"{len(new.people)} {'person' if len(new.people) == 1 else 'people'}"
-    parts = [new.key, new.name, people, f"until {_day(new.end, at)}"]
+    parts = [new.key, new.name, people, *notes, f"until {_day(new.end, at)}"]
     if at < new.start:
         parts.append(f"early: it begins {_day(new.start, at)}")
     if renamed != new.name:
         parts.append(f"keeps the name it began with, though the schedule now makes it {renamed}")
-    if shared:
-        parts.append(shared)
     if not new.open:
         parts.append("closed: ReopenExperiment opens it again")
     if new.pi.pi_inferred:

@@ -116,8 +116,14 @@ class Run(Protocol):
         """
         ...
 
-    def step(self, title: str, read: Callable[[], Json], *, retries: int = 0) -> Any:
-        """Read something whose answer must survive a crash, such as who is on beam now."""
+    def step(self, title: str, read: Callable[[], Json], *, retries: int = 0, optional: bool = False) -> Any:
+        """Read something whose answer must survive a crash, such as who is on beam now.
+
+        Parameters
+        ----------
+        optional
+            A failure is then a problem of the run (it ends `Problems`), and what is read is None.
+        """
         ...
 
     def once(self, title: str, write: Callable[[], Json]) -> Any:
@@ -149,6 +155,10 @@ class Run(Protocol):
 
     def service(self, port: type[P]) -> P:
         """The client for a port: `Hosts` is what the section `hosts` of the site file configures."""
+        ...
+
+    def find_service(self, port: type[P]) -> P | None:
+        """The same for a port that a site may do without: None where it has no such section."""
         ...
 
 

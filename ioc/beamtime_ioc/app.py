@@ -215,8 +215,8 @@ class Ioc:
         self.identity = IdentityRecords(self.board, identity, self.site, self.runner)
         loop = asyncio.get_running_loop()
         schedule = cast(Schedule | None, clients.get("schedule"))
-        every_s = 2 * self.file.frame.watch.every_s
         watched, actions = (self.board, self.site, schedule, identity), self.actions
+        every_s = self.file.frame.watch.asks_s
         self.schedule_watch = ScheduleWatch(*watched, actions=actions, every_s=every_s)
         identity.changed = lambda: follow_identity(loop, self.identity, self.schedule_watch)
         journal, doubts = Journal(self.store.engine), StoredDoubts(self.store)

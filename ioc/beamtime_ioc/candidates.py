@@ -25,8 +25,6 @@ CHOICE = "choice"
 
 CHOICE_S = 600.0
 FURTHEST_DAYS = 3650
-EVERY = 5
-"""A schedule that has answered is asked so many times less often than services are looked at."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +44,11 @@ class Candidates:
     schedule
         None where the site has none: then only experiments that no schedule knows can be chosen.
     every_s
-        Of the looks at services; the schedule is asked more rarely.
+        Between two looks at what can be chosen.
+    schedule_s
+        A schedule that has answered is asked again after so long.
+    clock
+        The time now, in UTC.
 
     Attributes
     ----------
@@ -57,9 +59,16 @@ class Candidates:
     columns = ("number", "key", "id", "state", "name", "pi", "proposal", "title", "start", "end")
 
     def __init__(
-        self, board: Board, schedule: Schedule | None, identity: IdentityRecords, *, every_s: float
+        self,
+        board: Board,
+        schedule: Schedule | None,
+        identity: IdentityRecords,
+        *,
+        every_s: float,
+        schedule_s: float,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
-        self.board, self.schedule, self.identity = board, schedule, identity
+        self.board, self.schedule, self.identity, self.clock = board, schedule, identity, clock
         self.choice_s = CHOICE_S
         self.found: Sequence[Candidate] = ()
         self._seen: _Seen | None = None
@@ -70,7 +79,7 @@ class Candidates:
         self._changed: list[Callable[[], None]] = []
         self._expiries: dict[str, asyncio.TimerHandle] = {}
         self._cells = {word: board.cells[one.name] for word, one in board.records.reports("candidates")}
-        self.every_s = every_s
+        self.schedule_s = schedule_s
         self.lookout = Lookout("candidates", self._look, self._told, every_s=every_s)
         identity.followers.append(self.lookout.soon)
         if (record := board.records.ask("schedule-offset")) is not None:
@@ -88,12 +97,13 @@ class Candidates:
     def _look(self) -> _Seen:
         """The schedule first; without its answer what it said before, of the same days, is shown still."""
         offset, site = self._offset_days, self.identity.site
-        moment = (datetime.now(UTC) + timedelta(days=offset)).astimezone(site.zone)
+        # Days are added in UTC: on the clocks of the beamline, not all of them are equally long.
+        moment = (self.clock() + timedelta(days=offset)).astimezone(site.zone)
         known, trouble, note = self._known(offset), "", ""
         if self.schedule is not None and (known is None or time.monotonic() >= self._again_at):
             try:
                 known = listed(self.schedule, moment)
-                self._beamtimes, self._again_at = (offset, known), time.monotonic() + EVERY * self.every_s
+                self._beamtimes, self._again_at = (offset, known), time.monotonic() + self.schedule_s
             except ScheduleError as error:
                 note = error.sentence
             except BeamtimeError as error:

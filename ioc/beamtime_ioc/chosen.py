@@ -87,7 +87,7 @@ def listed(schedule: Schedule, moment: datetime) -> Sequence[Beamtime]:
     now = moment.astimezone(UTC)
     whole: dict[str, Beamtime] = {}
     for one in schedule.list_between(now - SPAN, now + SPAN):
-        if not one.proposal and not one.people:
+        if not one.is_user:
             continue
         if (other := whole.get(one.key)) is not None:  # a beamtime with a pause in it has several entries
             one = replace(one, start=min(one.start, other.start), end=max(one.end, other.end))
@@ -161,7 +161,7 @@ def by_choice(schedule: Schedule | None, identity: Identity, site: Site, choice:
         return known
     assert schedule is not None
     found = _search(schedule, choice)
-    if found is None or not (found.proposal or found.people):
+    if found is None or not found.is_user:
         raise missing
     experiment = site.experiment(found, identity.first_naming(found.key))
     return replace(experiment, open=identity.closed(found.key) is None)

@@ -21,8 +21,10 @@ BeamtimeError
         NobodyOnBeamError, SeveralOnBeamError, NoCycleError
         ChooseByIdError                               this schedule never says who is on beam
         WrongProposalError                            a proposal that was chosen is not for this beamline
+        NotFoundError                                 a number is not where it was looked for
     ScheduleStaleError                                there is only an earlier answer of it
     NoScheduleError                                   a step has nothing to go on with without it
+    NoFormError                                       the people of a safety form cannot be asked for
     EffectError                                       an effect does not stand
         ConflictError, NotVerifiedError, PlaceError, OutcomeUnknownError
     StepFailedError, EffectsFailedError               what a handler sees of a failed step
@@ -188,12 +190,20 @@ class WrongProposalError(ScheduleError):
     """A proposal that was asked for by its number does not belong to this beamline or cycle."""
 
 
+class NotFoundError(ScheduleError):
+    """A beamtime was looked for by its number, and not everywhere: the sentence says where."""
+
+
 class ScheduleStaleError(BeamtimeError):
     """The schedule cannot be asked; what it said earlier is kept, and changes nothing by itself."""
 
 
 class NoScheduleError(BeamtimeError):
     """A step that may go on without the schedule has nothing to go on with."""
+
+
+class NoFormError(BeamtimeError):
+    """A safety form cannot be read; it goes on with the people who are known without it."""
 
 
 class EffectError(BeamtimeError):

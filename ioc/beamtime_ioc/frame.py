@@ -179,10 +179,22 @@ class WatchSettings(Part):
 
     every_s: float = Field(
         30,
-        description="time between two looks in s; who is on beam is looked at half as often",
+        description="time between two looks in s, each up to a tenth longer: not all IOCs ask at once",
         ge=5,
         le=3600,
     )
+    schedule_s: float | None = Field(
+        None,
+        description="the same for the schedule: its lamp, who is on beam, the candidates; without it four "
+        "times every_s",
+        ge=5,
+        le=3600,
+    )
+
+    @property
+    def asks_s(self) -> float:
+        """Time between two questions to the schedule."""
+        return 4 * self.every_s if self.schedule_s is None else self.schedule_s
 
 
 class EpicsSettings(Part):

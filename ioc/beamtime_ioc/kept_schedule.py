@@ -158,7 +158,7 @@ class KeptSchedule:
         half = self.path.with_suffix(".part")
         try:
             with os.fdopen(os.open(half, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
-                json.dump(content, file)
+                file.write(json.dumps(content))  # several times as fast as json.dump
             half.replace(self.path)
         except OSError as error:
             if not self._unwritable:

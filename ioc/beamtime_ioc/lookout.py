@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import random
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -72,7 +73,7 @@ class Lookout(Generic[T]):
             self._soon.clear()
             await self._ask()
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._soon.wait(), self.every_s)
+                await asyncio.wait_for(self._soon.wait(), spread(self.every_s))
 
     async def _ask(self) -> None:
         asked = datetime.now(UTC)
@@ -98,6 +99,11 @@ class Lookout(Generic[T]):
                 f"{self.name} cannot be looked at ({type(error).__name__})", advice="see the log of the IOC"
             )
             self._tell(Look(asked=asked, error=problem))
+
+
+def spread(every_s: float) -> float:
+    """A wait that is up to a tenth longer: IOCs that were started together do not go on asking together."""
+    return every_s * random.uniform(1.0, 1.1)
 
 
 def clock(moment: datetime, now: datetime) -> str:

@@ -12,7 +12,7 @@ import pydantic
 
 from beamtime_ioc.addresses import Address, typed_address
 from beamtime_ioc.names import Safe, SafeName, fill, one_line, safe_cycle
-from beamtime_ioc.people import Person, people_of, sorted_people
+from beamtime_ioc.people import Person, SafetyForm, people_of, sorted_people, with_form
 from beamtime_ioc.times import local_time, parse_time
 
 __all__ = [
@@ -29,6 +29,7 @@ __all__ = [
     "Place",
     "RunState",
     "SafeName",
+    "SafetyForm",
     "Site",
     "Who",
     "from_json",
@@ -39,6 +40,7 @@ __all__ = [
     "sorted_people",
     "to_json",
     "typed_address",
+    "with_form",
 ]
 
 Json = pydantic.JsonValue
@@ -128,6 +130,11 @@ class Beamtime:
     @property
     def key(self) -> str:
         return f"{self.source}:{self.id}"
+
+    @property
+    def is_user(self) -> bool:
+        """Machine studies and the like have neither a proposal nor people."""
+        return bool(self.proposal or self.people)
 
     def contains(self, moment: datetime) -> bool:
         return self.start <= moment < self.end

@@ -76,9 +76,9 @@ def on_beam(schedule: Schedule, moment: datetime, early_min: float) -> Beamtime:
     # The present cycle first, up to its end: that is one round trip, and mostly enough.
     horizon = now + LOOK_AHEAD if cycles is None else max((cycle.end for cycle in here), default=now)
     entries = list(schedule.list_between(now, horizon))
-    if horizon < now + LOOK_AHEAD and not any(_is_user(entry) for entry in entries):
+    if horizon < now + LOOK_AHEAD and not any(entry.is_user for entry in entries):
         entries += schedule.list_between(horizon, now + LOOK_AHEAD)
-    users = _one_each([entry for entry in entries if _is_user(entry)], now)
+    users = _one_each([entry for entry in entries if entry.is_user], now)
     coming = [beamtime for beamtime in users if now < beamtime.start]
     active = [beamtime for beamtime in users if beamtime.contains(now)] or _early(coming, now, early_min)
     if len(active) == 1:
@@ -88,10 +88,6 @@ def on_beam(schedule: Schedule, moment: datetime, early_min: float) -> Beamtime:
     if cycles is not None and not here:
         raise _no_cycle(cycles, coming, moment)
     raise _nobody([entry for entry in entries if entry.contains(now)], coming, here, moment)
-
-
-def _is_user(entry: Beamtime) -> bool:
-    return bool(entry.proposal or entry.people)
 
 
 def _one_each(beamtimes: Iterable[Beamtime], now: datetime) -> list[Beamtime]:

@@ -4,13 +4,26 @@ A service's section of the site file has the name of its protocol in small lette
 `run.service(Hosts)` is built from the section `hosts`.
 """
 
+import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 
-from beamtime_ioc.model import Beamtime, Cycle, Experiment, Json, Letter, Naming, Person, Place, Site
+from beamtime_ioc.errors import BeamtimeError
+from beamtime_ioc.model import (
+    Beamtime,
+    Cycle,
+    Experiment,
+    Json,
+    Letter,
+    Naming,
+    Person,
+    Place,
+    SafetyForm,
+    Site,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,6 +39,16 @@ class Health:
     ok: bool
     sentence: str
     latency_s: float = 0.0
+
+    @classmethod
+    def of(cls, look: Callable[[], str]) -> Self:
+        """What a look gives: well with its sentence, or not with that of its error, and how long it took."""
+        began, ok = time.monotonic(), True
+        try:
+            sentence = look()
+        except BeamtimeError as error:
+            ok, sentence = False, str(error)
+        return cls(ok=ok, sentence=sentence, latency_s=time.monotonic() - began)
 
 
 class Service(Protocol):
@@ -56,6 +79,19 @@ class Schedule(Service, Protocol):
         ...
 
     def by_id(self, key: str) -> Beamtime | None: ...
+
+
+class Esaf(Service, Protocol):
+    """Safety forms, with people who may stand on no proposal; a site may do without it."""
+
+    def find(self, number: str) -> SafetyForm | None:
+        """The form with this number; None if there is none.
+
+        Raises
+        ------
+        ServiceUnavailableError, ServiceDeniedError, BadResponseError
+        """
+        ...
 
 
 class Hosts(Service, Protocol):

@@ -19,14 +19,15 @@ from beamtime_ioc.errors import (
     ScheduleStaleError,
     ServiceError,
 )
-from beamtime_ioc.kept_schedule import KeptSchedule, earlier_answer, look_up
+from beamtime_ioc.kept_schedule import KeptSchedule, clock_of, earlier_answer, look_up
+from beamtime_ioc.lookout import spread
 from beamtime_ioc.model import Beamtime, Experiment, Site
 from beamtime_ioc.on_beam import Outcome, outcome_of
 from beamtime_ioc.ports import Identity, Schedule
 
 log = logging.getLogger(__name__)
 
-EVERY_S = 60.0
+EVERY_S = 120.0
 NO_SCHEDULE = "the site file names no schedule"
 NO, YES, UNKNOWN = range(len(STALE_STATES))
 
@@ -58,7 +59,7 @@ def judge(current: Experiment | None, found: Beamtime, moment: datetime) -> Verd
     moment
         Of the look, in the site's zone, in which the sentence gives its times.
     """
-    start, end = (_at(time, moment) for time in (found.start, found.end))
+    start, end = (clock_of(time, moment) for time in (found.start, found.end))
     who = next((person.full_name for person in found.people if person.is_pi), "no PI")
     if current is not None and current.key == found.key:
         return Verdict(stale=NO, sentence=f"{_name(found)}, {who}, {start} to {end}", found=found)
@@ -154,7 +155,7 @@ class ScheduleWatch:
         board.report("without-schedule", rules(site, actions or {}))
 
     async def watch(self) -> None:
-        """Look without end: now, after each change of the experiment, and every `every_s`."""
+        """Look without end: now, after each change of the experiment, and every `every_s` or so."""
         if self.schedule is None:
             self.board.report("schedule-says", NO_SCHEDULE)
             self.board.report("identity-stale", UNKNOWN, Alarm(Severity.INVALID, Status.UDF, NO_SCHEDULE))
@@ -164,7 +165,7 @@ class ScheduleWatch:
             self._told.clear()
             last = await self._look(self.schedule, last)
             try:
-                await asyncio.wait_for(self._told.wait(), self.every_s)
+                await asyncio.wait_for(self._told.wait(), spread(self.every_s))
             except TimeoutError:
                 last = None
 
@@ -216,8 +217,3 @@ def _name(beamtime: Beamtime) -> str:
 def _held(experiment: Experiment) -> str:
     ident = experiment.key.partition(":")[2] or experiment.key
     return f"{ident} ({experiment.name})"
-
-
-def _at(time: datetime, moment: datetime) -> str:
-    local = time.astimezone(moment.tzinfo)
-    return f"{local:%H:%M}" if local.date() == moment.date() else f"{local:%a %Y-%m-%d %H:%M}"

@@ -64,12 +64,20 @@ class ServiceWatch:
         Clients by section, each with its backend.
     zone
         Of the beamline: times are shown in it.
+    schedule_s
+        The schedule is asked so often; it serves many beamlines.
     """
 
     columns = ("service", "backend", "reachable", "since", "latency_s", "sentence", "checked")
 
     def __init__(
-        self, board: Board, services: Mapping[str, tuple[str, Service]], zone: ZoneInfo, *, every_s: float
+        self,
+        board: Board,
+        services: Mapping[str, tuple[str, Service]],
+        zone: ZoneInfo,
+        *,
+        every_s: float,
+        schedule_s: float | None = None,
     ) -> None:
         self.board, self.zone, self.every_s = board, zone, every_s
         self._changed: list[Callable[[], None]] = []
@@ -78,7 +86,10 @@ class ServiceWatch:
             section: _Watched(
                 view=ServiceView(section=section, backend=backend),
                 lookout=Lookout(
-                    section, service.check, lambda look, s=section: self._told(s, look), every_s=every_s
+                    section,
+                    service.check,
+                    lambda look, s=section: self._told(s, look),
+                    every_s=schedule_s if schedule_s and section == "schedule" else every_s,
                 ),
             )
             for section, (backend, service) in services.items()

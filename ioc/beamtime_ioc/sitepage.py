@@ -80,7 +80,8 @@ def _table(model: type[BaseModel]) -> str:
     schemas = cast(Mapping[str, Schema], model.model_json_schema()["properties"])
     inner = dict(_parts(model))
     rows = [("Key", "Type", "Default", "Meaning"), ("---",) * 4]
-    for name, field in model.model_fields.items():
+    # The key that says whose the others are comes first, also before those that several kinds share.
+    for name, field in sorted(model.model_fields.items(), key=lambda item: item[0] != "backend"):
         text = f"See [`{name}`](#{name})." if name in inner else _sentence(field.description or "")
         # The client is chosen by it, so that a default of its own would never count.
         default = _REQUIRED if name == "backend" else _default(field)

@@ -61,14 +61,15 @@ class TableSources:
         *,
         besides: Mapping[str, TableSource],
     ) -> None:
-        zone, every_s = identity.site.zone, file.frame.watch.every_s
+        zone, watch = identity.site.zone, file.frame.watch
+        every_s = watch.every_s
         backends = {section: str(file.sections[section].get("backend", "")) for section in clients}
         services = {section: (backends[section], client) for section, client in clients.items()}
         hosts = cast(Hosts | None, clients.get("hosts"))
-        self.services = ServiceWatch(board, services, zone, every_s=every_s)
+        self.services = ServiceWatch(board, services, zone, every_s=every_s, schedule_s=watch.asks_s)
         self.places = PlaceWatch(board, hosts, identity, every_s=every_s)
         schedule = cast(Schedule | None, clients.get("schedule"))
-        self.candidates = Candidates(board, schedule, identity, every_s=every_s)
+        self.candidates = Candidates(board, schedule, identity, every_s=every_s, schedule_s=watch.asks_s)
         sources: Mapping[str, TableSource] = {
             "experiment": ExperimentSource(identity),
             "users": UsersSource(identity),

@@ -8,6 +8,7 @@ import pytest
 
 from beamtime_ioc.action import Run, action
 from beamtime_ioc.engine.engine import new_run_id
+from beamtime_ioc.errors import ServiceUnavailableError
 from beamtime_ioc.model import Experiment, Person, RunState
 from engine_house import DEADLINE_S, Begin, quick
 
@@ -34,6 +35,22 @@ def test_an_order_is_run_and_its_outcome_told(bench: Begin) -> None:
     assert (outcome.state, outcome.message, outcome.value) == (RunState.DONE, "all stands", "value")
     assert [state for _, state in line.news.states] == [RunState.RUNNING]
     assert [step.state for step in line.news.progress[-1][1].steps] == ["made"]
+
+
+def test_an_optional_read_that_fails_is_a_problem_and_the_run_goes_on(bench: Begin) -> None:
+    def away() -> str:
+        raise ServiceUnavailableError("the forms", "did not answer")
+
+    def body(run: Run) -> list[object]:
+        return [run.step("the form", away, optional=True), run.step("the rest", lambda: "read")]
+
+    line = bench(quick("go", body))
+
+    outcome = line.end_of(line.submit("go"))
+
+    assert (outcome.state, outcome.value) == (RunState.PROBLEMS, [None, "read"])
+    assert outcome.message.startswith("the form: the forms did not answer; press again when it is back")
+    assert [step.state for step in line.news.progress[-1][1].steps] == ["failed", "read"]
 
 
 def test_orders_of_one_resource_run_one_after_another_in_order(bench: Begin) -> None:

@@ -1,18 +1,26 @@
-"""The table of traps names tests that exist."""
+"""The tables of traps name tests that exist."""
 
 import re
+
+import pytest
 
 from docs_terminal import CHECKOUT
 
 PAGE = CHECKOUT / "docs" / "reference" / "traps.md"
-TRAPS = [f"R{number}" for number in range(1, 21)]
-LESSONS = [f"L{number}" for number in range(6, 19) if number != 14]
+TRAPS = {
+    "R": range(1, 21),
+    "L": [number for number in range(6, 19) if number != 14],
+    "S": range(1, 36),
+}
+"""What each table has, by the letter of its rows."""
 
 
-def test_every_trap_names_a_test_that_exists() -> None:
-    rows = re.findall(r"^\| ([RL]\d+) .*\| (.+) \|$", PAGE.read_text(encoding="utf-8"), re.MULTILINE)
+@pytest.mark.parametrize("letter", TRAPS)
+def test_every_trap_names_a_test_that_exists(letter: str) -> None:
+    pattern = rf"^\| ({letter}\d+) .*\| (.+) \|$"
+    rows = re.findall(pattern, PAGE.read_text(encoding="utf-8"), re.MULTILINE)
 
-    assert [trap for trap, _ in rows] == [*TRAPS, *LESSONS]
+    assert [trap for trap, _ in rows] == [f"{letter}{number}" for number in TRAPS[letter]]
     for trap, cell in rows:
         named = re.findall(r"`(\S+\.py)::(\w+)`", cell)
         assert named, trap

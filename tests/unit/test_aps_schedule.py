@@ -14,6 +14,7 @@ from aps_house import (
     AUTUMN,
     SAMPLE,
     SCHEDULE,
+    SITE,
     House,
     Talks,
     changed,
@@ -23,6 +24,10 @@ from aps_house import (
     talking,
 )
 from beamtime_handlers.clients.aps_schedule import Settings
+from beamtime_handlers.clients.aps_schedule.client import CYCLES_SEARCHED
+from beamtime_handlers.select_experiment import select_experiment
+from beamtime_ioc.errors import NotFoundError, StepFailedError
+from beamtime_ioc.testing import FakeRun, MemoryIdentity
 
 
 @pytest.fixture
@@ -112,6 +117,61 @@ def test_a_number_that_is_not_there_gives_none(house: House) -> None:
     assert house.client().by_id("999999") is None
 
 
+def years_of_cycles(house: House, count: int, *, old: int) -> None:
+    """So many cycles before those of the sample; the `old` newest of them has beamtime 300011 alone."""
+    data = copy.deepcopy(SAMPLE)
+    begin = datetime.fromisoformat(data["run/getAllRuns"][0]["startTime"])
+    for back in range(1, count + 1):
+        start, end = (begin - timedelta(days=120 * (back - more)) for more in (0, 1))
+        period = {"startTime": start.isoformat(), "endTime": end.isoformat()}
+        data["run/getAllRuns"].append({"runId": back, "runName": f"old-{back:02d}", **period})
+    data[SCHEDULE.replace("2026-3", f"old-{old:02d}")] = data[SCHEDULE]
+    data[SCHEDULE] = []
+    house.serve(data)
+
+
+def test_a_beamtime_of_years_ago_is_found_by_its_number_and_adopted(house: House) -> None:
+    years_of_cycles(house, 60, old=25)
+    schedule, identity = house.client(), MemoryIdentity()
+    run = FakeRun(site=SITE, services={"schedule": schedule, "identity": identity})
+
+    select_experiment(run, None, choice="300011")
+
+    current = identity.current()
+    assert current is not None
+    assert (current.key, current.cycle) == ("aps:300011", "old-25")
+
+
+def test_where_a_number_was_looked_for_is_said_if_it_was_not_everywhere(house: House) -> None:
+    years_of_cycles(house, 60, old=40)
+    schedule = house.client()
+    run = FakeRun(site=SITE, services={"schedule": schedule, "identity": MemoryIdentity()})
+    schedule.cycles()
+    house.server.forget_requests()
+
+    with pytest.raises(StepFailedError) as caught:
+        select_experiment(run, None, choice="300011")
+
+    newest = len(SAMPLE["run/getAllRuns"])
+    assert caught.value.sentence == (
+        f"there is no beamtime 300011 of 99-BM-A,B in the {CYCLES_SEARCHED} newest run cycles"
+    )
+    assert f"older than old-{CYCLES_SEARCHED - newest:02d}, into schedule.cycle" in caught.value.advice
+    # The newest cycles for the list around now, and those for the number.
+    assert house.server.request_count <= newest + CYCLES_SEARCHED
+
+
+def test_with_a_cycle_in_the_site_file_a_number_is_looked_for_in_that_alone(house: House) -> None:
+    years_of_cycles(house, 60, old=40)
+
+    found = house.client(cycle="old-40").by_id("aps:300011")
+    with pytest.raises(NotFoundError, match="no beamtime 300011 of 99-BM-A,B in 2026-3; no other cycle was"):
+        house.client(cycle="2026-3").by_id("300011")
+
+    assert found is not None
+    assert found.cycle == "old-40"
+
+
 def test_many_look_ups_use_one_connection() -> None:
     runs, schedule = (json.dumps(SAMPLE[key]).encode() for key in ("run/getAllRuns", SCHEDULE))
 
@@ -175,6 +235,14 @@ def test_a_wrong_setting_is_refused(key: str, value: object, sentence: str) -> N
         Settings.model_validate(section)
 
     assert "hush" not in str(caught.value)
+
+
+def test_nobody_waits_long_unless_the_site_file_says_so() -> None:
+    settings = Settings.model_validate({"backend": "aps", "url": "https://schedule.example.org/sched-api/"})
+
+    waits = settings.connect_timeout_s, settings.read_timeout_s, settings.overall_timeout_s
+    assert waits == (3, 10, 15)
+    assert (settings.tolerance_min, settings.cycle) == (0, None)
 
 
 def test_every_setting_is_described() -> None:

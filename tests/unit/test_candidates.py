@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -58,7 +58,8 @@ async def house(*beamtimes: Beamtime, **more: Any) -> AsyncIterator[House]:
     schedule, identity = MemorySchedule(*beamtimes), MemoryIdentity(more.get("current"))
     nobody: Any = None
     records = IdentityRecords(board, identity, SITE, nobody)
-    shown = Candidates(board, schedule if more.get("scheduled", True) else None, records, every_s=60)
+    known, clock = schedule if more.get("scheduled", True) else None, more.get("clock", lambda: NOW)
+    shown = Candidates(board, known, records, every_s=60, schedule_s=600, clock=clock)
     tasks = shown.start()
     yield House(board, shown, schedule, identity, records)
     for task in tasks:
@@ -150,6 +151,25 @@ def test_an_offset_in_days_shows_those_of_another_time_and_changes_nothing_else(
             assert ahead == (["30008"], "1 candidate around +30 days from now")
             assert h.board.cell("ScheduleOffset").value == -400
             assert h.identity.current() is None
+
+    run(test)
+
+
+@pytest.mark.parametrize("change", ["2026-03-08T12:00:00-05:00", "2026-11-01T12:00:00-06:00"])
+def test_an_offset_is_in_days_of_24_hours_also_when_the_clocks_are_changed(change: str) -> None:
+    async def test() -> None:
+        moment = datetime.fromisoformat(change).astimezone(UTC)
+        async with house(clock=lambda: moment) as h:
+            await until(lambda: len(h.schedule.asked) == 1)
+
+            await h.put("ScheduleOffset", -1)
+            await until(lambda: len(h.schedule.asked) == 2)
+
+            week, day = timedelta(days=7), timedelta(days=1)
+            assert h.schedule.asked == [
+                (moment - week, moment + week),
+                (moment - day - week, moment - day + week),
+            ]
 
     run(test)
 

@@ -285,9 +285,9 @@ def test_letters_written_before_a_crash_are_those_that_go_after_it(
     class Remembering(FakeRun):
         memory: dict[str, Any]
 
-        def step(self, title: str, read: Any, *, retries: int = 0) -> Any:
+        def step(self, title: str, read: Any, *, retries: int = 0, optional: bool = False) -> Any:
             if title not in self.memory:
-                self.memory[title] = super().step(title, read, retries=retries)
+                self.memory[title] = super().step(title, read, retries=retries, optional=optional)
             return self.memory[title]
 
     template = tmp_path / "begin"

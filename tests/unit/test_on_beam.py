@@ -5,10 +5,12 @@ from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import psutil
 import pytest
 
-from aps_house import SITE, House, schedule_house
+from aps_house import SAMPLE, SCHEDULE, SITE, House, schedule_house
 from beamtime_handlers.clients.aps_schedule import ApsSchedule
+from beamtime_handlers.clients.aps_schedule.client import CYCLES_KEPT_S
 from beamtime_ioc.errors import (
     BadResponseError,
     NobodyOnBeamError,
@@ -30,6 +32,12 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
 @pytest.fixture(scope="module")
 def schedule(house: House) -> ApsSchedule:
     return house.client()
+
+
+def ends_at(house: House) -> set[int]:
+    """Our ends of the connections to the schedule."""
+    found = [one for one in psutil.Process().net_connections("tcp") if one.raddr]
+    return {one.laddr.port for one in found if one.raddr.port == house.server.port}
 
 
 def local(text: str) -> datetime:
@@ -93,6 +101,14 @@ def test_nobody_on_beam_is_said_with_what_comes_next(
     assert caught.value.advice == f"the earlier values stay; press again {begun}"
 
 
+def test_a_cycle_without_entries_is_nobody_and_no_error(tmp_path: Path) -> None:
+    with schedule_house(tmp_path) as house:
+        house.serve({**SAMPLE, SCHEDULE: []})
+
+        with pytest.raises(NobodyOnBeamError, match="no user beamtime follows in 2026-3"):
+            on_beam(house.client(), local("2026-11-03T12:00:00-06:00"), 0)
+
+
 def test_two_on_beam_are_both_named_and_none_is_chosen(schedule: ApsSchedule) -> None:
     with pytest.raises(SeveralOnBeamError) as caught:
         on_beam(schedule, local("2026-11-04T21:00:00-06:00"), 0)
@@ -126,6 +142,33 @@ def test_a_moment_outside_every_cycle_says_so(schedule: ApsSchedule, moment: str
 def test_a_cycle_in_the_site_file_stands_for_one_around_the_moment(house: House) -> None:
     with pytest.raises(NobodyOnBeamError):
         on_beam(house.client(cycle="2026-3"), local("2026-12-25T12:00:00-06:00"), 0)
+
+
+def test_twenty_look_ups_are_twenty_questions_on_one_connection(house: House) -> None:
+    schedule, others, ours = house.client(), ends_at(house), set[int]()
+    house.server.forget_requests()
+
+    for _ in range(20):
+        on_beam(schedule, local("2026-11-03T12:00:00-06:00"), 60)
+        ours |= ends_at(house)
+
+    assert house.server.request_count == 21  # the run cycles once
+    assert len(ours - others) == 1
+
+
+def test_the_run_cycles_are_asked_for_again_after_an_hour(house: House) -> None:
+    schedule, now = house.client(), [1000.0]
+    schedule.clock = lambda: now[0]
+    schedule.cycles()
+    house.server.forget_requests()
+
+    now[0] += CYCLES_KEPT_S
+    schedule.cycles()
+    kept = house.server.request_count
+    now[0] += 1
+    schedule.cycles()
+
+    assert (kept, house.server.request_count) == (0, 1)
 
 
 def test_the_usual_look_up_is_one_question(house: House, schedule: ApsSchedule) -> None:

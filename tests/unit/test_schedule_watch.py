@@ -13,6 +13,7 @@ from beamtime_ioc.access import NobodyWrites
 from beamtime_ioc.alarm import Severity, Status
 from beamtime_ioc.board import Board
 from beamtime_ioc.errors import ServiceUnavailableError
+from beamtime_ioc.lookout import spread
 from beamtime_ioc.model import Beamtime
 from beamtime_ioc.ports import Schedule
 from beamtime_ioc.records import db_dir, load_records
@@ -241,3 +242,18 @@ def test_a_site_without_a_schedule_says_so() -> None:
             assert (w.stale, w.alarm("IdentityStale")[0]) == (UNKNOWN, Severity.INVALID)
 
     run(test)
+
+
+def test_the_schedule_is_asked_at_times_that_differ_a_little(monkeypatch: pytest.MonkeyPatch) -> None:
+    waits: list[float] = []
+    monkeypatch.setattr("beamtime_ioc.schedule_watch.spread", lambda every_s: waits.append(every_s) or 0.01)
+
+    async def test() -> None:
+        async with watched(Broken(), DURING_300012, every_s=120) as w:  # type: ignore[arg-type]
+            await w.until(lambda: len(waits) > 2)
+
+    run(test)
+    drawn = [spread(120) for _ in range(100)]
+    assert set(waits) == {120}
+    assert len(set(drawn)) > 90
+    assert 120 <= min(drawn) < max(drawn) <= 132

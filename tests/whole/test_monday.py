@@ -18,7 +18,7 @@ from ssh_house import SshHouse
 
 SCAN = f"{PREFIX}StartScan"
 SITE = {
-    "watch": {"every_s": 5},
+    "watch": {"every_s": 5, "schedule_s": 5},
     "mirrors": [{"tomoscan": PREFIX}],
     "interlocks": [{"pv": SCAN, "idle": [0, "Done"], "why": "a scan runs"}],
     "consumers": [{"tomoscan": PREFIX, "name": "TomoScan", "place": "det1"}],

@@ -22,7 +22,7 @@ def ioc(box: Box) -> Generator[Ioc, None, None]:
     """An IOC that looks as often as it may."""
 
     def often(site: dict[str, Any]) -> None:
-        site["watch"] = {"every_s": 5}
+        site["watch"] = {"every_s": 5, "schedule_s": 5}
         site["schedule"]["read_timeout_s"] = PATIENT_S
         site["mail"]["timeout_s"] = PATIENT_S
 

@@ -32,7 +32,7 @@ def recorder(tmp_path: Path) -> Recorder:
 def ioc(box: Box, ssh_servers: SshHouse, recorder: Recorder) -> Generator[Ioc, None, None]:
     def far(site: dict[str, Any]) -> None:
         site["hosts"] = {**ssh_servers.settings, "timeout_s": 3}
-        site["watch"] = {"every_s": 5}
+        site["watch"] = {"every_s": 5, "schedule_s": 5}
         for place in site["places"]:
             place.update(host=place["name"], top=str(box.directory / place["top"]), siblings=["_rec"])
 

@@ -123,7 +123,8 @@ class Web:
         for pause in (0.0, *PAUSES_S):
             if reason and time.monotonic() + pause >= deadline:
                 break
-            time.sleep(pause)
+            if pause:
+                time.sleep(pause)
             try:
                 answer = self._try(url, auth, deadline)
             except TimeoutError as error:

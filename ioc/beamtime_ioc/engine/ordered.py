@@ -33,6 +33,9 @@ class OrderedRun(ABC):
     def service(self, port: type[P]) -> P:
         return self.workshop.service(port)
 
+    def find_service(self, port: type[P]) -> P | None:
+        return self.workshop.find_service(port)
+
     def effect(
         self,
         title: str,

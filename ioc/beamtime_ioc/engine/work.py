@@ -131,14 +131,17 @@ class LiveRun(OrderedRun):
         if remembered:
             for index, tagged in enumerate(results):
                 self._line(_line_of(tagged), first + index, remembered=True)
-        return self._values([effect.title for effect in effects], results, optional)
+        bearable = len(effects) - 1 if optional else 0
+        return self._values([effect.title for effect in effects], results, bearable)
 
-    def step(self, title: str, read: Callable[[], Json], *, retries: int = 0) -> Any:
+    def step(self, title: str, read: Callable[[], Json], *, retries: int = 0, optional: bool = False) -> Any:
         title = one_line(title)
         self.recorder.check()
-        return self._single(
-            title, lambda: self._tagged(title, lambda: self._retry(read, retries), StepState.READ)
-        )
+
+        def body() -> Tagged:
+            return self._tagged(title, lambda: self._retry(read, retries), StepState.READ)
+
+        return self._single(title, body, optional=optional)
 
     def once(self, title: str, write: Callable[[], Json]) -> Any:
         title = one_line(title)
@@ -182,14 +185,14 @@ class LiveRun(OrderedRun):
 
     # -- how they are done ------------------------------------------------------------------
 
-    def _single(self, title: str, body: Callable[[], Tagged]) -> Any:
+    def _single(self, title: str, body: Callable[[], Tagged], *, optional: bool = False) -> Any:
         # No check here: a stop between a claim and what is claimed would leave it in doubt for nothing.
         index = self._line(StepLine(name=title, state=StepState.RUNNING))
         began = time.monotonic()
         found, remembered = self._remember(title, lambda: cast(Json, {**body(), **_stamp(title, began)}))
         tagged = cast(Tagged, found)
         self._line(_line_of(tagged), index, remembered=remembered)
-        return self._values([title], [tagged], optional=False)[0]
+        return self._values([title], [tagged], bearable=int(optional))[0]
 
     def _remember(self, title: str, body: Callable[[], Json]) -> tuple[Json, bool]:
         """What the body gives; True if it ran before a restart and is only remembered."""
@@ -253,7 +256,8 @@ class LiveRun(OrderedRun):
                 self.recorder.wait(wait)
         return body()
 
-    def _values(self, titles: Sequence[str], results: Sequence[Tagged], optional: bool) -> list[Any]:
+    def _values(self, titles: Sequence[str], results: Sequence[Tagged], bearable: int) -> list[Any]:
+        """What they gave; up to so many failures are problems of the run."""
         values: list[Any] = []
         failures: list[StepFailedError] = []
         for title, tagged in zip(titles, results, strict=True):
@@ -269,9 +273,9 @@ class LiveRun(OrderedRun):
             values.append(value)
         if failures:
             self.recorder.check()  # what failed since it was aborted is an abort
-        if failures and optional and len(failures) < len(titles):
+        if len(failures) <= bearable:
             self.problems += [f"{failure.step}: {failure}" for failure in failures]
-        elif failures:
+        else:
             raise failures[0] if len(titles) == 1 else EffectsFailedError(failures, len(titles))
         return values
 

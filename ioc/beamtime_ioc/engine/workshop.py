@@ -22,12 +22,16 @@ class Workshop:
 
     def service(self, port: type[P]) -> P:
         """The client of a port, by the port's name in small letters."""
-        section = port.__name__.lower()
-        if section not in self.services:
+        if (client := self.find_service(port)) is None:
+            section = port.__name__.lower()
             raise BeamtimeError(
                 f"no {section} is configured", advice=f"add a section {section}: to the site file"
             )
-        return cast(P, self.services[section])
+        return client
+
+    def find_service(self, port: type[P]) -> P | None:
+        """The same, or None where the site has none."""
+        return cast(P | None, self.services.get(port.__name__.lower()))
 
     def action(self, name: str) -> Action:
         if name not in self.actions:

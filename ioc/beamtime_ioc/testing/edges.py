@@ -153,8 +153,9 @@ class MarkedRun(LiveRun):
             verify=partial(self._around, "verify", title, effect.verify),
         )
 
-    def step(self, title: str, read: Callable[[], Json], *, retries: int = 0) -> Any:
-        return super().step(title, partial(self._around, "read", title, read), retries=retries)
+    def step(self, title: str, read: Callable[[], Json], *, retries: int = 0, optional: bool = False) -> Any:
+        around = partial(self._around, "read", title, read)
+        return super().step(title, around, retries=retries, optional=optional)
 
     def once(self, title: str, write: Callable[[], Json]) -> Any:
         lost = OutcomeUnknownError(f"{title}: it was asked for, but the reply was lost")

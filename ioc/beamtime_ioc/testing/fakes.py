@@ -5,8 +5,8 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 from beamtime_ioc.errors import OutcomeUnknownError
-from beamtime_ioc.model import MANUAL, Experiment, Letter, Naming
-from beamtime_ioc.ports import MAY_BE_SENT, OutboxRow
+from beamtime_ioc.model import MANUAL, Experiment, Letter, Naming, SafetyForm
+from beamtime_ioc.ports import MAY_BE_SENT, Health, OutboxRow
 
 
 class MemoryIdentity:
@@ -107,3 +107,29 @@ class MemoryOutbox:
     def waiting(self) -> Sequence[tuple[OutboxRow, Letter | None]]:
         rows = sorted(self.rows.values(), key=lambda row: row.at)
         return [(row, self.letters.get(row.key)) for row in rows if row.state == "deferred"]
+
+
+class MemoryEsaf:
+    """Safety forms without a service.
+
+    Attributes
+    ----------
+    error
+        Raised by each question while it is set.
+    asked
+        The numbers, in their order.
+    """
+
+    def __init__(self, *forms: SafetyForm) -> None:
+        self.forms = {form.number: form for form in forms}
+        self.error: Exception | None = None
+        self.asked: list[str] = []
+
+    def check(self) -> Health:
+        return Health(ok=self.error is None, sentence=str(self.error or f"{len(self.forms)} forms"))
+
+    def find(self, number: str) -> SafetyForm | None:
+        self.asked.append(number)
+        if self.error is not None:
+            raise self.error
+        return self.forms.get(number)

@@ -1,18 +1,20 @@
 """The schedule port over the API's paths."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 
-from beamtime_handlers.clients.aps_schedule.replies import SOURCE, parse_cycles, parse_list, parse_schedule
+from beamtime_handlers.clients.aps_schedule.replies import SOURCE, parse_cycles, parse_schedule
+from beamtime_handlers.clients.replies import parse
 from beamtime_handlers.clients.web import Web
-from beamtime_ioc.errors import BeamtimeError
+from beamtime_ioc.errors import NotFoundError
 from beamtime_ioc.model import Beamtime, Cycle
 from beamtime_ioc.ports import Health
 
 CYCLES_KEPT_S = 3600.0
-CYCLES_SEARCHED = 6
-"""The newest cycles, in which one id is looked for."""
+"""The list of run cycles is asked for again after so long."""
+CYCLES_SEARCHED = 30
+"""The newest cycles, in which one id is looked for: ten years; each is a question."""
 
 
 class ApsSchedule:
@@ -25,24 +27,33 @@ class ApsSchedule:
     cycle
         Look in this run cycle only, whatever its dates: for a time between the cycles that is scheduled
         nevertheless.
+    clock
+        Seconds of a clock that nobody sets.
     """
 
-    def __init__(self, web: Web, *, beamline: str, cycle: str | None = None, early_min: float = 0) -> None:
+    def __init__(
+        self,
+        web: Web,
+        *,
+        beamline: str,
+        cycle: str | None = None,
+        early_min: float = 0,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self.web, self.beamline, self.cycle, self.early_min = web, beamline, cycle, early_min
+        self.clock = clock
         self._cycles: tuple[float, tuple[Cycle, ...]] | None = None
 
     def check(self) -> Health:
         """Ask which beamlines our credentials may see."""
-        began = time.monotonic()
-        try:
-            body = self.web.get(
-                "userBeamlineAuthorizedEdit", "getAuthorizedBeamlines", what="the authorised beamlines"
-            )
-            parse_list(body, self.web.service)
-        except BeamtimeError as error:
-            return Health(ok=False, sentence=str(error), latency_s=time.monotonic() - began)
-        latency_s = time.monotonic() - began
-        return Health(ok=True, sentence=f"{self.web.service} accepts our credentials", latency_s=latency_s)
+        return Health.of(self._look)
+
+    def _look(self) -> str:
+        body = self.web.get(
+            "userBeamlineAuthorizedEdit", "getAuthorizedBeamlines", what="the authorised beamlines"
+        )
+        parse(list[object], body, self.web.service)
+        return f"{self.web.service} accepts our credentials"
 
     def cycles(self) -> Sequence[Cycle] | None:
         """All run cycles, asked once an hour; None where the site file names one."""
@@ -64,20 +75,43 @@ class ApsSchedule:
         return sorted(unique.values(), key=lambda b: (b.start, b.id))
 
     def by_id(self, key: str) -> Beamtime | None:
-        """The beamtime with this number, its last part where it has several, out of the newest cycles."""
+        """The beamtime with this number, its last part where it has several, out of the newest cycles.
+
+        Raises
+        ------
+        NotFoundError
+            It is in none of those that were looked in, and there are others.
+        ServiceUnavailableError, ServiceDeniedError, BadResponseError
+        """
         wanted = key.removeprefix(f"{SOURCE}:")
-        names = [self.cycle] if self.cycle else [c.name for c in self._all_cycles()[::-1][:CYCLES_SEARCHED]]
-        for name in names:
-            found = [beamtime for beamtime in self._schedule(name) if beamtime.id == wanted]
-            if found:
-                return max(found, key=lambda b: b.start)
-        return None
+        if self.cycle:
+            if found := self._last_part(wanted, self.cycle):
+                return found
+            raise NotFoundError(
+                f"there is no beamtime {wanted} of {self.beamline} in {self.cycle}",
+                advice="no other cycle was looked in, as schedule.cycle of the site file says",
+            )
+        newest = [cycle.name for cycle in self._all_cycles()[::-1]]
+        for name in newest[:CYCLES_SEARCHED]:
+            if found := self._last_part(wanted, name):
+                return found
+        if len(newest) <= CYCLES_SEARCHED:
+            return None
+        raise NotFoundError(
+            f"there is no beamtime {wanted} of {self.beamline} in the {CYCLES_SEARCHED} newest run cycles",
+            advice=f"for an older one write its cycle, older than {newest[CYCLES_SEARCHED - 1]}, into "
+            "schedule.cycle of the site file and start again",
+        )
+
+    def _last_part(self, wanted: str, cycle: str) -> Beamtime | None:
+        found = [beamtime for beamtime in self._schedule(cycle) if beamtime.id == wanted]
+        return max(found, key=lambda b: b.start, default=None)
 
     def _all_cycles(self) -> tuple[Cycle, ...]:
-        if self._cycles is None or time.monotonic() - self._cycles[0] > CYCLES_KEPT_S:
+        if self._cycles is None or self.clock() - self._cycles[0] > CYCLES_KEPT_S:
             body = self.web.get("run", "getAllRuns", what="the run cycles")
             cycles = parse_cycles(body, self.web.service)
-            self._cycles = (time.monotonic(), tuple(sorted(cycles, key=lambda c: (c.start, c.name))))
+            self._cycles = (self.clock(), tuple(sorted(cycles, key=lambda c: (c.start, c.name))))
         return self._cycles[1]
 
     def _schedule(self, cycle: str) -> list[Beamtime]:

@@ -1,64 +1,22 @@
-"""What the service sends, parsed once.
+"""What the service sends, parsed once."""
 
-Unknown fields are ignored; a field that is missing or of another kind is an error that names it.
-"""
-
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import replace
-from datetime import UTC, datetime
-from functools import cache
-from typing import Annotated, Any, Self, TypeVar
+from typing import Self
 
 import pydantic
-from pydantic import BaseModel, BeforeValidator, ConfigDict, StringConstraints
+from pydantic import ConfigDict
 from pydantic.alias_generators import to_camel
 
+from beamtime_handlers.clients.replies import Flag, Id, NotNone, Reply, Text, Time, parse
 from beamtime_ioc.errors import BadResponseError
-from beamtime_ioc.model import Beamtime, Cycle, Person, one_line, sorted_people
+from beamtime_ioc.model import Beamtime, Cycle, Person, people_of
 
 SOURCE = "aps"
-YEARS = range(1900, 3000)
-
-T = TypeVar("T")
 
 
-def _text(value: object) -> str:
-    if value is None:
-        return ""
-    if isinstance(value, str):
-        return one_line(value)
-    if isinstance(value, int) and not isinstance(value, bool):
-        return str(value)
-    raise ValueError("is no text")
-
-
-def _address(value: object) -> str:
-    # Programs that write str(None) made an address of it.
-    return "" if (address := _text(value)).lower() == "none" else address
-
-
-def _time(value: object) -> datetime:
-    if not isinstance(value, str):
-        raise ValueError("is no time")
-    try:
-        moment = datetime.fromisoformat(value.strip())
-    except ValueError:
-        raise ValueError("is no time") from None
-    if moment.tzinfo is None:
-        raise ValueError("is a time without a zone")
-    if moment.year not in YEARS:
-        raise ValueError("is a time out of all reason")
-    return moment.astimezone(UTC)
-
-
-Text = Annotated[str, BeforeValidator(_text)]
-Address = Annotated[str, BeforeValidator(_address)]
-Id = Annotated[str, StringConstraints(min_length=1), BeforeValidator(_text)]
-Time = Annotated[datetime, BeforeValidator(_time)]
-
-
-class _Reply(BaseModel):
-    model_config = ConfigDict(alias_generator=to_camel, extra="ignore", frozen=True)
+class _Reply(Reply):
+    model_config = ConfigDict(alias_generator=to_camel)
 
 
 class _Period(_Reply):
@@ -81,8 +39,8 @@ class _Experimenter(_Reply):
     first_name: Text = ""
     last_name: Text = ""
     institution: Text = ""
-    email: Address = ""
-    pi_flag: Text = ""
+    email: NotNone = ""
+    pi_flag: Flag = False
 
 
 class _Proposal(_Reply):
@@ -116,7 +74,7 @@ class _Element(_Reply):
 
 def parse_cycles(body: bytes, service: str) -> list[Cycle]:
     """Read the reply of `run/getAllRuns`."""
-    runs = _parse(list[_Run], body, service)
+    runs = parse(list[_Run], body, service)
     return [Cycle(name=run.run_name, start=run.start_time, end=run.end_time) for run in runs]
 
 
@@ -125,7 +83,7 @@ def parse_schedule(body: bytes, service: str, *, cycle: str, beamline: str) -> l
 
     Machine studies and the like, which have no proposal, come back without proposal and people.
     """
-    elements = _parse(list[_Element], body, service)
+    elements = parse(list[_Element], body, service)
     for element in elements:
         if element.schedule_name and _sector(element.schedule_name) != _sector(beamline):
             raise BadResponseError(
@@ -136,52 +94,19 @@ def parse_schedule(body: bytes, service: str, *, cycle: str, beamline: str) -> l
     return _joined(_beamtime(activity, cycle, beamline) for activity in activities)
 
 
-def parse_list(body: bytes, service: str) -> list[Any]:
-    """Read a reply of which we only need to know that it is a list."""
-    return _parse(list[Any], body, service)
-
-
-@cache
-def _adapter(kind: Any) -> pydantic.TypeAdapter[Any]:
-    return pydantic.TypeAdapter(kind)
-
-
-def _parse(kind: type[T], body: bytes, service: str) -> T:
-    try:
-        return _adapter(kind).validate_json(body)
-    except pydantic.ValidationError as error:
-        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
-        where = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in first["loc"]).lstrip(
-            "."
-        )
-        what = first["msg"].removeprefix("Value error, ")
-    # Outside of the except block: the library's own text quotes people's data.
-    raise BadResponseError(
-        f"{service} answered what its interface does not foresee: {where + ': ' if where else ''}{what}",
-        advice="nothing was changed; look whether schedule.url is right, or tell its maintainers",
-    )
-
-
 def _sector(schedule_name: str) -> str:
     """`99-BM` of `99-BM-A,B`: the hutches may be written in several ways."""
     return "-".join(schedule_name.upper().replace(" ", "").split("-")[:2])
 
 
-def _people(experimenters: Sequence[_Experimenter]) -> tuple[Person, ...]:
-    named = [e for e in experimenters if e.badge or e.first_name or e.last_name or e.email]
-    flags = [e.pi_flag.upper() in ("Y", "YES") for e in named]
-    pi = flags.index(True) if any(flags) else 0
-    return sorted_people(
-        Person(
-            first_name=e.first_name,
-            last_name=e.last_name,
-            email=e.email,
-            institution=e.institution,
-            badge=e.badge,
-            is_pi=index == pi,
-            pi_inferred=index == pi and not any(flags),
-        )
-        for index, e in enumerate(named)
+def _person(experimenter: _Experimenter) -> Person:
+    return Person(
+        first_name=experimenter.first_name,
+        last_name=experimenter.last_name,
+        email=experimenter.email,
+        institution=experimenter.institution,
+        badge=experimenter.badge,
+        is_pi=experimenter.pi_flag,
     )
 
 
@@ -203,7 +128,7 @@ def _beamtime(activity: _Activity, cycle: str, beamline: str) -> Beamtime:
         esaf=activity.experiment_id,
         cycle=cycle,
         beamline=beamline,
-        people=_people(proposal.experimenters or ()),
+        people=people_of(map(_person, proposal.experimenters or ())),
     )
 
 

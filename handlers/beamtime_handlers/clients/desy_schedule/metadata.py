@@ -3,48 +3,28 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import Annotated
 from zoneinfo import ZoneInfo
 
 import pydantic
-from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
+from pydantic import AliasChoices, Field
 
-from beamtime_ioc.model import Beamtime, Person, local_time, one_line, parse_time, people_of
+from beamtime_handlers.clients.replies import Id, NotNone, Reply
+from beamtime_ioc.model import Beamtime, Person, local_time, parse_time, people_of
 
 SOURCE = "desy"
-
-
-def _text(value: object) -> str:
-    """A text; the programs that write the file write nothing as `None`."""
-    if isinstance(value, int) and not isinstance(value, bool):
-        return str(value)
-    if value is None:
-        return ""
-    if not isinstance(value, str):
-        raise ValueError("is no text")
-    text = one_line(value)
-    return "" if text.lower() in ("none", "null") else text
-
-
-Text = Annotated[str, BeforeValidator(_text)]
-Id = Annotated[str, StringConstraints(min_length=1), BeforeValidator(_text)]
 
 
 def _names(*names: str) -> AliasChoices:
     return AliasChoices(*names)
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(extra="ignore", frozen=True)
-
-
-class _Person(_Part):
-    first_name: Text = Field("", validation_alias=_names("firstname", "firstName"))
-    last_name: Text = Field("", validation_alias=_names("lastname", "lastName"))
-    email: Text = ""
-    institute: Text = ""
-    user_id: Text = Field("", validation_alias=_names("userId", "userid"))
-    account: Text = Field("", validation_alias=_names("username", "account"))
+class _Person(Reply):
+    first_name: NotNone = Field("", validation_alias=_names("firstname", "firstName"))
+    last_name: NotNone = Field("", validation_alias=_names("lastname", "lastName"))
+    email: NotNone = ""
+    institute: NotNone = ""
+    user_id: NotNone = Field("", validation_alias=_names("userId", "userid"))
+    account: NotNone = Field("", validation_alias=_names("username", "account"))
 
     @pydantic.model_validator(mode="before")
     @classmethod
@@ -53,15 +33,15 @@ class _Person(_Part):
         return {"username": value} if isinstance(value, str) else value
 
 
-class Metadata(_Part):
+class Metadata(Reply):
     """The whole file; unknown fields are ignored."""
 
     id: Id = Field(validation_alias=_names("beamtimeId", "beamtime-id"))
-    beamline: Text = ""
-    start: Text = Field("", validation_alias=_names("event-start", "eventStart"))
-    end: Text = Field("", validation_alias=_names("event-end", "eventEnd"))
-    proposal: Text = Field("", validation_alias=_names("proposalId", "proposal-id"))
-    title: Text = ""
+    beamline: NotNone = ""
+    start: NotNone = Field("", validation_alias=_names("event-start", "eventStart"))
+    end: NotNone = Field("", validation_alias=_names("event-end", "eventEnd"))
+    proposal: NotNone = Field("", validation_alias=_names("proposalId", "proposal-id"))
+    title: NotNone = ""
     pi: _Person | None = None
     applicant: _Person | None = None
     users: dict[str, list[_Person]] | None = None

@@ -3,7 +3,6 @@
 import os
 import re
 import stat
-import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,9 +11,9 @@ from zoneinfo import ZoneInfo
 import pydantic
 
 from beamtime_handlers.clients.desy_schedule.metadata import SOURCE, Metadata
+from beamtime_handlers.clients.replies import first_fault
 from beamtime_ioc.errors import (
     BadResponseError,
-    BeamtimeError,
     ServiceDeniedError,
     ServiceUnavailableError,
     SeveralOnBeamError,
@@ -54,13 +53,10 @@ class DesySchedule:
 
     def check(self) -> Health:
         """Read what lies there."""
-        began = time.monotonic()
-        try:
-            found = self._found()
-        except BeamtimeError as error:
-            return Health(ok=False, sentence=str(error), latency_s=time.monotonic() - began)
-        what = ", ".join(beamtime.id for beamtime in found) or "nobody"
-        return Health(ok=True, sentence=f"{self.service} names {what}", latency_s=time.monotonic() - began)
+        return Health.of(self._look)
+
+    def _look(self) -> str:
+        return f"{self.service} names {', '.join(beamtime.id for beamtime in self._found()) or 'nobody'}"
 
     def cycles(self) -> Sequence[Cycle] | None:
         """None: there is no such thing here."""
@@ -124,10 +120,7 @@ class DesySchedule:
         try:
             metadata = Metadata.model_validate_json(raw)
         except pydantic.ValidationError as error:
-            first = error.errors(include_url=False, include_context=False, include_input=False)[0]
-            where = ".".join(str(part) for part in first["loc"])
-            words = first["msg"].removeprefix("Value error, ")
-            raise BadResponseError(f"{path}: {where + ': ' if where else ''}{words}", advice=advice) from None
+            raise BadResponseError(f"{path}: {first_fault(error)}", advice=advice) from None
         if metadata.beamline and _plain(metadata.beamline) != _plain(self.beamline):
             raise BadResponseError(
                 f"{path} is of the beamline {metadata.beamline}, this one is {self.beamline}",

@@ -39,14 +39,12 @@ def read_csv(text: str, rules: Rules) -> Contents:
         groups.setdefault(one_line(row["id"].text), []).append(row)
     for ident, rows in groups.items():
         line = rows[0]["id"].line
-        try:
+        with contents.entry():
             if ident in spoilt:
                 raise EntryError(line, f"id {ident}: one of its lines is wrong, so all are left out")
             words = _joined(rows)
             people = [make_person(row, row["id"].line) for row in rows]
             contents.take(make_beamtime(words, people, line, rules), line, rules)
-        except EntryError as error:
-            contents.bad.append(error)
     return contents
 
 

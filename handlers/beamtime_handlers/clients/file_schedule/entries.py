@@ -1,10 +1,12 @@
 """What stands in a schedule file, whatever its format: entries, each with its line."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime, time
 from zoneinfo import ZoneInfo
 
+from beamtime_handlers.clients.replies import not_none
 from beamtime_ioc.model import Beamtime, Cycle, Person, one_line, parse_time, people_of
 
 SOURCE = "file"
@@ -71,6 +73,14 @@ class Contents:
     cycles: list[Cycle] | None = None
     bad: list[EntryError] = field(default_factory=list[EntryError])
     others: int = 0
+
+    @contextmanager
+    def entry(self) -> Generator[None]:
+        """One entry: a fault in it is noted, and the next one may be good."""
+        try:
+            yield
+        except EntryError as error:
+            self.bad.append(error)
 
     def take(self, beamtime: Beamtime, line: int, rules: Rules) -> None:
         """Add one.
@@ -141,16 +151,11 @@ def make_person(words: Mapping[str, Word], line: int) -> Person:
     return Person(
         first_name=texts["first"],
         last_name=texts["last"],
-        email=address(texts["email"]),
+        email=not_none(texts["email"]),
         institution=texts["institution"],
         badge=texts["external_id"],
         is_pi=role == "pi",
     )
-
-
-def address(text: str) -> str:
-    """An e-mail address; programs that write out nothing as `None` give none."""
-    return "" if text.lower() in ("none", "null") else text
 
 
 def make_cycle(words: Mapping[str, Word], line: int, rules: Rules) -> Cycle:

@@ -15,10 +15,10 @@ from beamtime_handlers.clients.file_schedule.entries import (
     FileError,
     Rules,
     Word,
-    address,
     make_beamtime,
 )
 from beamtime_handlers.clients.file_schedule.ics_lines import Line, content_lines
+from beamtime_handlers.clients.replies import not_none
 from beamtime_ioc.model import Beamtime, Person, local_time, one_line
 
 _REPEATS = ("RRULE", "RDATE", "EXDATE", "EXRULE", "RECURRENCE-ID")
@@ -42,12 +42,10 @@ def read_ics(text: str, rules: Rules) -> Contents:
     """
     contents = Contents()
     for begin, lines in _events(text, contents.bad):
-        try:
-            if any(line.name == "STATUS" and line.value.strip().upper() == "CANCELLED" for line in lines):
-                continue
+        if any(line.name == "STATUS" and line.value.strip().upper() == "CANCELLED" for line in lines):
+            continue
+        with contents.entry():
             contents.take(_beamtime(begin, lines, rules), begin, rules)
-        except EntryError as error:
-            contents.bad.append(error)
     return contents
 
 
@@ -192,7 +190,7 @@ def _person(line: Line) -> Person:
     return Person(
         first_name=first,
         last_name=last,
-        email=address(email),
+        email=not_none(email),
         institution=given.get("X-INSTITUTION", ""),
         badge=given.get("X-BADGE", ""),
         is_pi=given.get("ROLE", "").upper() == "CHAIR",

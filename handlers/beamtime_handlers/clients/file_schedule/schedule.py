@@ -4,7 +4,6 @@ import logging
 import os
 import stat
 import threading
-import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,7 +12,7 @@ from beamtime_handlers.clients.file_schedule.csv_file import read_csv
 from beamtime_handlers.clients.file_schedule.entries import SOURCE, Contents, FileError, Rules
 from beamtime_handlers.clients.file_schedule.ics_file import read_ics
 from beamtime_handlers.clients.file_schedule.yaml_file import read_yaml
-from beamtime_ioc.errors import BadResponseError, BeamtimeError, ServiceDeniedError, ServiceUnavailableError
+from beamtime_ioc.errors import BadResponseError, ServiceDeniedError, ServiceUnavailableError
 from beamtime_ioc.model import Beamtime, Cycle
 from beamtime_ioc.ports import Health
 
@@ -48,20 +47,18 @@ class FileSchedule:
 
     def check(self) -> Health:
         """Read it; entries that cannot be used are a fault, though the others are."""
-        began = time.monotonic()
-        try:
-            contents = self._contents()
-        except BeamtimeError as error:
-            return Health(ok=False, sentence=str(error), latency_s=time.monotonic() - began)
-        now = datetime.now(UTC)
+        return Health.of(self._look)
+
+    def _look(self) -> str:
+        contents, now = self._contents(), datetime.now(UTC)
         count = len(contents.beamtimes)
         coming = sum(now < beamtime.end for beamtime in contents.beamtimes)
         sentence = (
             f"{self.service} has {count} beamtime{'' if count == 1 else 's'}, {coming} of them not over"
         )
         if contents.bad:
-            sentence += f"; {_faults(contents)}; {_MEND}"
-        return Health(ok=not contents.bad, sentence=sentence, latency_s=time.monotonic() - began)
+            raise BadResponseError(f"{sentence}; {_faults(contents)}", advice=_MEND)
+        return sentence
 
     def cycles(self) -> Sequence[Cycle] | None:
         """The file's own, or None where it has none."""

@@ -38,15 +38,11 @@ def read_yaml(text: str, rules: Rules) -> Contents:
     if "cycles" in top:
         contents.cycles = []
         for node in _items(top["cycles"], "cycles"):
-            try:
+            with contents.entry():
                 contents.cycles.append(_cycle(node, rules))
-            except EntryError as error:
-                contents.bad.append(error)
     for node in _items(top["beamtimes"], "beamtimes"):
-        try:
+        with contents.entry():
             contents.take(_beamtime(node, rules), _line(node), rules)
-        except EntryError as error:
-            contents.bad.append(error)
     return contents
 
 

@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 
 from beamtime_handlers.clients.nsls2_schedule.replies import SOURCE, Proposal, parse_cycle, parse_proposal
 from beamtime_handlers.clients.web import Web
-from beamtime_ioc.errors import BadResponseError, BeamtimeError, ChooseByIdError, WrongProposalError
+from beamtime_ioc.errors import BadResponseError, ChooseByIdError, WrongProposalError
 from beamtime_ioc.model import Beamtime, Cycle, local_time
 from beamtime_ioc.ports import Health
 
@@ -49,13 +49,10 @@ class Nsls2Schedule:
 
     def check(self) -> Health:
         """Ask which cycle is the current one."""
-        began = time.monotonic()
-        try:
-            cycle = self._ask_cycle()
-        except BeamtimeError as error:
-            return Health(ok=False, sentence=str(error), latency_s=time.monotonic() - began)
-        sentence = f"{self.web.service} is in cycle {cycle}; proposals are chosen by their number"
-        return Health(ok=True, sentence=sentence, latency_s=time.monotonic() - began)
+        return Health.of(self._look)
+
+    def _look(self) -> str:
+        return f"{self.web.service} is in cycle {self._ask_cycle()}; proposals are chosen by their number"
 
     def cycles(self) -> Sequence[Cycle] | None:
         """None: the API gives names and no dates."""

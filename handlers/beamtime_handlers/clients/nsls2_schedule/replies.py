@@ -1,58 +1,27 @@
-"""What the service sends, parsed once.
-
-Unknown fields are ignored; a field that is missing or of another kind is an error that names it.
-"""
+"""What the service sends, parsed once."""
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Annotated, TypeVar
 
-import pydantic
-from pydantic import BaseModel, BeforeValidator, ConfigDict, StringConstraints
-
-from beamtime_ioc.errors import BadResponseError
-from beamtime_ioc.model import Beamtime, Person, one_line, people_of
+from beamtime_handlers.clients.replies import Id, NotNone, Reply, Text, parse
+from beamtime_ioc.model import Beamtime, Person, people_of
 
 SOURCE = "nsls2"
 
-R = TypeVar("R", bound=BaseModel)
 
-
-def _text(value: object) -> str:
-    if value is None:
-        return ""
-    if isinstance(value, str):
-        return one_line(value)
-    if isinstance(value, int) and not isinstance(value, bool):
-        return str(value)
-    raise ValueError("is no text")
-
-
-def _address(value: object) -> str:
-    return "" if (address := _text(value)).lower() == "none" else address
-
-
-Text = Annotated[str, BeforeValidator(_text)]
-Id = Annotated[str, StringConstraints(min_length=1), BeforeValidator(_text)]
-
-
-class _Reply(BaseModel):
-    model_config = ConfigDict(extra="ignore", frozen=True)
-
-
-class _User(_Reply):
+class _User(Reply):
     first_name: Text = ""
     last_name: Text = ""
-    email: Annotated[str, BeforeValidator(_address)] = ""
+    email: NotNone = ""
     username: Text = ""
     is_pi: bool | None = None
 
 
-class _Form(_Reply):
+class _Form(Reply):
     saf_id: Text = ""
 
 
-class _Proposal(_Reply):
+class _Proposal(Reply):
     proposal_id: Id
     title: Text = ""
     type: Text = ""
@@ -62,11 +31,11 @@ class _Proposal(_Reply):
     safs: list[_Form] | None = None
 
 
-class _ProposalReply(_Reply):
+class _ProposalReply(Reply):
     proposal: _Proposal
 
 
-class _CycleReply(_Reply):
+class _CycleReply(Reply):
     cycle: Id
 
 
@@ -100,12 +69,12 @@ class Proposal:
 
 def parse_cycle(body: bytes, service: str) -> str:
     """Read the reply of `facility/{facility}/cycles/current`."""
-    return _parse(_CycleReply, body, service).cycle
+    return parse(_CycleReply, body, service).cycle
 
 
 def parse_proposal(body: bytes, service: str) -> Proposal:
     """Read the reply of `proposal/{number}`."""
-    given = _parse(_ProposalReply, body, service).proposal
+    given = parse(_ProposalReply, body, service).proposal
     people = [
         Person(
             first_name=user.first_name,
@@ -124,18 +93,4 @@ def parse_proposal(body: bytes, service: str) -> Proposal:
         title=given.title,
         form=next((form.saf_id for form in given.safs or () if form.saf_id), ""),
         people=people_of(people),
-    )
-
-
-def _parse(kind: type[R], body: bytes, service: str) -> R:
-    try:
-        return kind.model_validate_json(body)
-    except pydantic.ValidationError as error:
-        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
-        where = ".".join(str(part) for part in first["loc"])
-        what = first["msg"].removeprefix("Value error, ")
-    # Outside of the except block: the library's own text quotes people's data.
-    raise BadResponseError(
-        f"{service} answered what its interface does not foresee: {where + ': ' if where else ''}{what}",
-        advice="nothing was changed; look whether schedule.url is right, or tell its maintainers",
     )
