@@ -31,6 +31,7 @@ from beamtime_sim.schedule_server import ScheduleServer
 from beamtime_sim.settings import Settings
 from beamtime_sim.ssh_files import ssh_works
 from beamtime_sim.web import HOST
+from beamtime_sim.which_box import KEPT, LOCK
 
 USER = "beamline-99bm"
 MARKER = ".mounted"
@@ -103,14 +104,14 @@ class Box:
                 self._listen(name, server.start)
                 undo.callback(server.stop)
 
-        settings.write(self.directory / "sim.yaml")
+        settings.write(self.directory / KEPT)
         self._write_if_absent("access.acf", _shipped("access.acf"))
         self._write_if_absent("site.yaml", self._site(ports, "local" if hosts is None else "ssh"))
         _check(schedule, mail, errands, control)
         schedule.log_to(self.directory / "schedule")
 
     def _settings(self) -> Settings:
-        path = self.directory / "sim.yaml"
+        path = self.directory / KEPT
         if path.exists():
             settings = Settings.read(path)
             return settings if self._anchor is None else replace(settings, anchor=self._anchor)
@@ -144,7 +145,7 @@ class Box:
             start()
         except PortTakenError as error:
             raise BoxError(
-                f"{error} ({name}, kept in {self.directory / 'sim.yaml'}); end that process, "
+                f"{error} ({name}, kept in {self.directory / KEPT}); end that process, "
                 "or remove sim.yaml and site.yaml to choose new ports"
             ) from error
 
@@ -161,7 +162,7 @@ def _shipped(name: str) -> str:
 
 
 def _lock(directory: Path) -> int:
-    path = directory / ".sim.lock"
+    path = directory / LOCK
     lock = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -5,6 +5,7 @@ says which.
 """
 
 import json
+import os
 import signal
 import socket
 from collections.abc import Generator
@@ -64,7 +65,10 @@ def set_knob(
     ],
     directory: Directory = None,
 ) -> None:
-    """Turn one knob of a running box: beamtime sim set mail.refuse 'ren.obrien@example.org' --dir DIR."""
+    """Turn one knob of a running box: beamtime sim set schedule.delay_s 5.
+
+    Without --dir it is the box of BEAMTIME_SITE, or else the one demo that runs.
+    """
     values = _ask(context, directory, "PUT", "/knobs", {knob: _parsed(value)})
     typer.echo(f"{knob} = {_shown(values[knob])}")
 
@@ -149,9 +153,13 @@ def _box(directory: Path, anchor: date | None, local: bool) -> Any:
 def _ask(context: typer.Context, directory: str | None, method: str, path: str, body: object = None) -> Any:
     from beamtime_sim.remote import ask
     from beamtime_sim.settings import Settings
+    from beamtime_sim.which_box import KEPT, box_meant
 
-    given = Path(_required(directory or context.obj))
-    settings = given / "sim.yaml"
+    try:
+        given = Path(directory or context.obj or box_meant(os.environ))
+    except BoxError as error:
+        _fail(error)
+    settings = given / KEPT
     if not settings.exists():
         _fail(BoxError(f"{given} holds no box; start one with: beamtime sim --dir {given}"))
     try:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, cast
 
 from beamtime_sim.bodies import BODIES
+from beamtime_sim.clock_change import CHANGES
 
 EVERYBODY = "*"
 HOSTS = ("det1", "ana1")
@@ -132,6 +133,11 @@ class ScheduleFaults:
     )
     late_colleague: bool = _knob(
         False, _yes_or_no, "true or false; true lets one more person join whoever is on beam"
+    )
+    clock_change: str | None = _knob(
+        None,
+        _one_of(*CHANGES),
+        "next or last: whoever is on beam is so over the next change of the clocks, or since before the last",
     )
     lose_reply: int = _knob(0, _count, f"requests: {_LOSE}")
 
