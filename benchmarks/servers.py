@@ -181,7 +181,7 @@ class House:
     def __enter__(self) -> Self:
         records = load_records([db_dir() / "beamtime.substitutions", HERE / "records.db"], prefix=PREFIX)
         self._write_records(records)
-        command = [sys.executable, "-m", "beamtime_ioc", "sim", "--dir", str(self.directory)]
+        command = [sys.executable, "-m", "beamtime_ioc", "sim", "--dir", str(self.directory), "--local"]
         self._box = subprocess.Popen(command, stdout=subprocess.PIPE, stdin=subprocess.DEVNULL)
         assert self._box.stdout is not None
         if not self._box.stdout.readline().startswith(b"READY"):

@@ -116,9 +116,11 @@ class Box:
     program: Program
 
     @classmethod
-    def start(cls, directory: Path, *words: str) -> "Box":
+    def start(cls, directory: Path, *words: str, far: bool = False) -> "Box":
+        """Start it; `far`: its places are on hosts that are reached over ssh."""
         directory.mkdir(parents=True, exist_ok=True)
-        program = Program(["sim", "--dir", str(directory), *words], directory / "sim.log")
+        near = [] if far else ["--local"]
+        program = Program(["sim", "--dir", str(directory), *near, *words], directory / "sim.log")
         line = program.start()
         assert line == f"READY site={directory}/site.yaml"
         return cls(directory, program)

@@ -13,7 +13,7 @@ from typing import IO
 
 CHECKOUT = Path(__file__).parents[1]
 PATIENCE_S = 60.0
-SERVER = re.compile(r"beamtime (serve|sim --dir) \S+")
+SERVER = re.compile(r"beamtime (serve|sim --dir) \S+( --local)?")
 HOME = "/home/bm99"
 
 

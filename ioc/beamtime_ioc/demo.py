@@ -47,8 +47,10 @@ def run_demo(directory: Path | None, *, stay: bool, say: Say) -> int:
     """Start all, press, check, and end all; the exit code."""
     directory = directory or Path(tempfile.mkdtemp(prefix="beamtime-demo-"))
     with ExitStack() as stack:
-        say(f"The facility in a box: schedule, mail server, directories, in {directory}")
+        say(f"The facility in a box: schedule, mail server, hosts det1 and ana1 over ssh, in {directory}")
         stack.enter_context(_program(directory, "sim", ["sim", "--dir", str(directory)]))
+        for note in (directory / "sim.log").read_text(encoding="utf-8").splitlines():
+            say(f"  {note}")
         site = directory / "site.yaml"
         say("The IOC: beamtime serve " + str(site))
         ready = stack.enter_context(_program(directory, "ioc", ["serve", str(site)]))
@@ -201,6 +203,7 @@ It goes on serving; Ctrl-C ends it. In another terminal:
   {beamtime} status --site {site}
   {beamtime} history --site {site}
   {beamtime} sim show --dir {site.parent}
+  {beamtime} sim set hosts.refuse connect --dir {site.parent}
 
 From Python over Channel Access (pyepics; what it says of caRepeater does no harm):
 

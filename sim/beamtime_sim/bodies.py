@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, cast
 
+from beamtime_sim.clock_change import stretched
 from beamtime_sim.guests import let_join, take_place
 from beamtime_sim.wire import Json
 
@@ -45,13 +46,15 @@ class Edits:
     """What is to be changed in good replies.
 
     ``kind`` is one of `BODIES`. ``on_beam`` is the number of the guest experiment that has the place of the
-    active one; ``late_colleague`` lets one more person join whoever is on beam.
+    active one; ``late_colleague`` lets one more person join whoever is on beam; ``clock_change`` is one of
+    `CHANGES`.
     """
 
     kind: str = "normal"
     pi_last_name: str | None = None
     on_beam: int | None = None
     late_colleague: bool = False
+    clock_change: str | None = None
 
 
 def edited_reply(edits: Edits, reply: Json, now: datetime) -> Json:
@@ -76,6 +79,8 @@ def _edited(edits: Edits, activities: list[dict[str, Any]], now: datetime) -> li
                 take_place(activity, edits.on_beam)
             if edits.late_colleague:
                 let_join(activity)
+    if edits.clock_change is not None:
+        activities = stretched(activities, now, edits.clock_change)
     changed = _chosen(edits.kind, activities, now)
     for person in _people(changed):
         if edits.pi_last_name is not None and person["piFlag"] == "Y":

@@ -1,6 +1,7 @@
 """The box: one directory, its files, and the servers that run on it."""
 
 import fcntl
+import json
 import os
 import secrets
 import smtplib
@@ -12,12 +13,15 @@ from datetime import UTC, date, datetime
 from http import HTTPStatus
 from http.client import HTTPConnection
 from importlib.resources import files
+from importlib.util import find_spec
 from pathlib import Path
 from string import Template
 
 from beamtime_sim.control import ControlServer
 from beamtime_sim.errands_server import ErrandsServer
 from beamtime_sim.errors import BoxError, PortTakenError
+from beamtime_sim.faults import HOSTS
+from beamtime_sim.hosts_server import HostsServer
 from beamtime_sim.knobs import Knobs
 from beamtime_sim.mail_server import MailServer
 from beamtime_sim.people import load_facility
@@ -25,7 +29,9 @@ from beamtime_sim.remote import ask
 from beamtime_sim.schedule import Schedule
 from beamtime_sim.schedule_server import ScheduleServer
 from beamtime_sim.settings import Settings
+from beamtime_sim.ssh_files import ssh_works
 from beamtime_sim.web import HOST
+from beamtime_sim.which_box import KEPT, LOCK
 
 USER = "beamline-99bm"
 MARKER = ".mounted"
@@ -35,18 +41,20 @@ class Box:
     """A facility in one directory.
 
     ``site.yaml`` and ``access.acf`` are written if absent and never touched again; ``sim.yaml`` keeps ports
-    and anchor, ``credentials.txt`` the schedule's password, ``data/`` the places. What reached the services
-    is in ``schedule/``, ``mail/`` and ``errands/``: a ``log.jsonl`` each.
+    and anchor, ``credentials.txt`` the schedule's password, ``hosts/`` the keys, ``data/`` the places. What
+    reached the services is in ``schedule/``, ``mail/`` and ``errands/``: a ``log.jsonl`` each.
 
     Parameters
     ----------
     anchor
         The day on which the first invented group is on beam; None keeps the box's own, today for a new one.
+    local
+        The places are directories of this computer; there are no hosts.
     """
 
-    def __init__(self, directory: Path, anchor: date | None = None) -> None:
+    def __init__(self, directory: Path, anchor: date | None = None, *, local: bool = False) -> None:
         self.directory = directory
-        self._anchor = anchor
+        self._anchor, self._local = anchor, local
         self._closing = ExitStack()
         self.notes: list[str] = []
 
@@ -74,7 +82,7 @@ class Box:
         undo.callback(os.close, _lock(self.directory))
         settings = self._settings()
         credentials = _credentials(self.directory / "credentials.txt")
-        for place in ("det1", "ana1"):
+        for place in HOSTS:
             (self.directory / "data" / place).mkdir(parents=True, exist_ok=True)
         (self.directory / "data" / "ana1" / MARKER).touch()
 
@@ -88,20 +96,22 @@ class Box:
         schedule = ScheduleServer(shown, credentials=credentials, port=ports["schedule"], knobs=knobs)
         mail = MailServer(self.directory / "mail", port=ports["mail"], knobs=knobs)
         errands = ErrandsServer(self.directory / "errands", port=ports["errands"], knobs=knobs)
-        control = ControlServer(knobs, schedule, mail, errands, port=ports["control"])
-        servers = {"schedule": schedule, "mail": mail, "errands": errands, "control": control}
+        hosts = self._hosts(ports, knobs)
+        control = ControlServer(knobs, schedule, mail, errands, hosts, port=ports["control"])
+        servers = {"schedule": schedule, "mail": mail, "errands": errands, "hosts": hosts, "control": control}
         for name, server in servers.items():
-            self._listen(name, server.start)
-            undo.callback(server.stop)
+            if server is not None:
+                self._listen(name, server.start)
+                undo.callback(server.stop)
 
-        settings.write(self.directory / "sim.yaml")
+        settings.write(self.directory / KEPT)
         self._write_if_absent("access.acf", _shipped("access.acf"))
-        self._write_if_absent("site.yaml", Template(_shipped("site.template.yaml")).substitute(ports))
+        self._write_if_absent("site.yaml", self._site(ports, "local" if hosts is None else "ssh"))
         _check(schedule, mail, errands, control)
         schedule.log_to(self.directory / "schedule")
 
     def _settings(self) -> Settings:
-        path = self.directory / "sim.yaml"
+        path = self.directory / KEPT
         if path.exists():
             settings = Settings.read(path)
             return settings if self._anchor is None else replace(settings, anchor=self._anchor)
@@ -112,12 +122,30 @@ class Box:
             )
         return Settings.chosen(self._anchor or datetime.now(load_facility().timezone).date())
 
+    def _hosts(self, ports: dict[str, int], knobs: Knobs) -> HostsServer | None:
+        if self._local:
+            return None
+        if not ssh_works():
+            self.notes.append(
+                "there is no ssh client that works here, so the places are directories of this computer "
+                "and the knobs of hosts do nothing; install openssh-client and begin a new box to have them"
+            )
+            return None
+        if find_spec("asyncssh") is None:
+            raise BoxError("the box needs asyncssh; install it with: pip install 'beamtime-ioc[sim]'")
+        return HostsServer(self.directory / "hosts", ports={name: ports[name] for name in HOSTS}, knobs=knobs)
+
+    def _site(self, ports: dict[str, int], places: str) -> str:
+        tops = {f"{name}_top": json.dumps(str(self.directory.resolve() / "data" / name)) for name in HOSTS}
+        told = Template(_shipped(f"places.{places}.yaml")).substitute(tops)
+        return Template(_shipped("site.template.yaml")).substitute(ports, places=told.rstrip())
+
     def _listen(self, name: str, start: Callable[[], None]) -> None:
         try:
             start()
         except PortTakenError as error:
             raise BoxError(
-                f"{error} ({name}, kept in {self.directory / 'sim.yaml'}); end that process, "
+                f"{error} ({name}, kept in {self.directory / KEPT}); end that process, "
                 "or remove sim.yaml and site.yaml to choose new ports"
             ) from error
 
@@ -134,7 +162,7 @@ def _shipped(name: str) -> str:
 
 
 def _lock(directory: Path) -> int:
-    path = directory / ".sim.lock"
+    path = directory / LOCK
     lock = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

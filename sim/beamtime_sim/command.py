@@ -5,7 +5,11 @@ says which.
 """
 
 import json
+import os
 import signal
+import socket
+from collections.abc import Generator
+from contextlib import contextmanager
 from datetime import date, datetime
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
@@ -33,16 +37,23 @@ Anchor = Annotated[
     ),
 ]
 
+Local = Annotated[
+    bool,
+    typer.Option("--local", help="The places are directories of this computer, not hosts reached by ssh."),
+]
+
 
 @app.callback(invoke_without_command=True)
-def sim(context: typer.Context, directory: Directory = None, anchor: Anchor = None) -> None:
+def sim(
+    context: typer.Context, directory: Directory = None, anchor: Anchor = None, local: Local = False
+) -> None:
     """Start the box in the foreground; it ends with Ctrl-C or SIGTERM.
 
     One line goes to stdout when everything answers: READY site=DIR/site.yaml.
     """
     context.obj = directory
     if context.invoked_subcommand is None:
-        _serve(_required(directory), None if anchor is None else anchor.date())
+        _serve(_required(directory), None if anchor is None else anchor.date(), local)
 
 
 @app.command("set")
@@ -54,7 +65,10 @@ def set_knob(
     ],
     directory: Directory = None,
 ) -> None:
-    """Turn one knob of a running box: beamtime sim set mail.refuse 'ren.obrien@example.org' --dir DIR."""
+    """Turn one knob of a running box: beamtime sim set schedule.delay_s 5.
+
+    Without --dir it is the box of BEAMTIME_SITE, or else the one demo that runs.
+    """
     values = _ask(context, directory, "PUT", "/knobs", {knob: _parsed(value)})
     typer.echo(f"{knob} = {_shown(values[knob])}")
 
@@ -75,9 +89,11 @@ def show(context: typer.Context, directory: Directory = None) -> None:
     console = Console()
     console.print(knobs)
     errands = ", ".join(f"{count} {word}" for word, count in state["errands"].items())
+    hosts = ", ".join(f"{count['commands']} commands on {name}" for name, count in state["hosts"].items())
     console.print(
         f"\nschedule: {state['requests']} requests   mail: {counts}   errands: {errands}", highlight=False
     )
+    console.print(f"hosts: {hosts or 'none, the places are directories of this computer'}", highlight=False)
     for mail in state["mails"]:
         line = f"  {Path(mail['path']).name}  {mail['subject']}"
         console.print(escape(line), highlight=False, soft_wrap=True)
@@ -90,14 +106,9 @@ def reset(context: typer.Context, directory: Directory = None) -> None:
     typer.echo("every knob is at its default")
 
 
-def _serve(given: str, anchor: date | None) -> None:
-    # Blocked in all threads and waited for in this one: an Event set by a handler can deadlock with its wait.
-    # The handlers are there because a shell starts a background process with SIGINT ignored.
-    signals = (signal.SIGTERM, signal.SIGINT)
-    handlers = {number: signal.signal(number, lambda _number, _frame: None) for number in signals}
-    mask = signal.pthread_sigmask(signal.SIG_BLOCK, signals)
-    try:
-        box = _box(Path(given), anchor)
+def _serve(given: str, anchor: date | None, local: bool) -> None:
+    with _signals() as come:
+        box = _box(Path(given), anchor, local)
         try:
             box.start()
         except SimError as error:
@@ -105,28 +116,50 @@ def _serve(given: str, anchor: date | None) -> None:
         for note in box.notes:
             typer.echo(note, err=True)
         typer.echo(f"READY site={given.rstrip('/') or '/'}/site.yaml")
-        signal.sigwait(signals)
+        come.recv(1)
         box.stop()
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-        for number, handler in handlers.items():
-            signal.signal(number, handler)
 
 
-def _box(directory: Path, anchor: date | None) -> Any:
+@contextmanager
+def _signals() -> Generator[socket.socket]:
+    """A socket that can be read once SIGTERM or SIGINT came.
+
+    An Event that a handler sets can deadlock with its wait. To block the signals would do, but commands on
+    the hosts would inherit that. The handlers are there because a shell starts a background process with
+    SIGINT ignored.
+    """
+    numbers = (signal.SIGTERM, signal.SIGINT)
+    come, told = socket.socketpair()
+    with come, told:
+        told.setblocking(False)
+        before = signal.set_wakeup_fd(told.fileno())
+        handlers = {number: signal.signal(number, lambda _number, _frame: None) for number in numbers}
+        try:
+            yield come
+        finally:
+            for number, handler in handlers.items():
+                signal.signal(number, handler)
+            signal.set_wakeup_fd(before)
+
+
+def _box(directory: Path, anchor: date | None, local: bool) -> Any:
     try:
         from beamtime_sim.box import Box
     except ModuleNotFoundError as error:
         _fail(BoxError(f"the box needs {error.name}; install it with: pip install 'beamtime-ioc[sim]'"))
-    return Box(directory, anchor)
+    return Box(directory, anchor, local=local)
 
 
 def _ask(context: typer.Context, directory: str | None, method: str, path: str, body: object = None) -> Any:
     from beamtime_sim.remote import ask
     from beamtime_sim.settings import Settings
+    from beamtime_sim.which_box import KEPT, box_meant
 
-    given = Path(_required(directory or context.obj))
-    settings = given / "sim.yaml"
+    try:
+        given = Path(directory or context.obj or box_meant(os.environ))
+    except BoxError as error:
+        _fail(error)
+    settings = given / KEPT
     if not settings.exists():
         _fail(BoxError(f"{given} holds no box; start one with: beamtime sim --dir {given}"))
     try:

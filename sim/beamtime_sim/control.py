@@ -4,7 +4,8 @@ import json
 from typing import Any, cast
 
 from beamtime_sim.errands_server import ErrandsServer
-from beamtime_sim.errors import KnobError
+from beamtime_sim.errors import SimError
+from beamtime_sim.hosts_server import HostsServer
 from beamtime_sim.knobs import Knobs, allowed_values
 from beamtime_sim.mail_server import MailServer
 from beamtime_sim.schedule_server import ScheduleServer
@@ -24,9 +25,11 @@ class ControlServer:
         schedule: ScheduleServer,
         mail: MailServer,
         errands: ErrandsServer,
+        hosts: HostsServer | None = None,
         port: int = 0,
     ) -> None:
         self._knobs, self._schedule, self._mail, self._errands = knobs, schedule, mail, errands
+        self._hosts = hosts
         self._web = WebServer(self._answer, port)
 
     @property
@@ -71,6 +74,7 @@ class ControlServer:
             "mail_counts": self._mail.counts,
             "mails": [mail.as_json() for mail in self._mail.mails],
             "errands": self._errands.errands.counts,
+            "hosts": {} if self._hosts is None else self._hosts.counts,
         }
 
     def _turn(self, body: bytes) -> Reply:
@@ -82,6 +86,6 @@ class ControlServer:
             return json_reply(400, {"error": 'send a JSON object of knobs, such as {"schedule.delay_s": 2}'})
         try:
             self._knobs.set_all(cast("dict[str, object]", wanted))
-        except KnobError as error:
+        except SimError as error:
             return json_reply(400, {"error": str(error)})
         return json_reply(200, self._knobs.values())

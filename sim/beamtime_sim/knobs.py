@@ -1,188 +1,35 @@
-"""The fault knobs of the box: what they are called, what they may be, how they stand."""
+"""The fault knobs of one box: how they stand, and who turns them."""
 
 import dataclasses
 import json
 import threading
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from typing import Any, cast
 
-from beamtime_sim.bodies import BODIES
 from beamtime_sim.errors import KnobError
-
-EVERYBODY = "*"
-LONGEST_S = 600.0
-MOST_GUESTS = 1_000_000
-FASTEST_BYTES_PER_S = 1e12
-
-
-def _seconds(value: object) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= LONGEST_S:
-        raise ValueError
-    return float(value)
-
-
-def _status(value: object) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or not 400 <= value <= 599:
-        raise ValueError
-    return value
-
-
-def _count(value: object) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-        raise ValueError
-    return value
-
-
-def _number(value: object) -> int:
-    number = _count(value)
-    if not 1 <= number <= MOST_GUESTS:
-        raise ValueError
-    return number
-
-
-def _rate(value: object) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 1 <= value <= FASTEST_BYTES_PER_S:
-        raise ValueError
-    return float(value)
-
-
-def _text(value: object) -> str:
-    if not isinstance(value, str):
-        raise TypeError
-    return value
-
-
-def _yes_or_no(value: object) -> bool:
-    if not isinstance(value, bool):
-        raise TypeError
-    return value
-
-
-def _one_of(*words: str) -> Callable[[object], str]:
-    def check(value: object) -> str:
-        if value not in words:
-            raise ValueError
-        return str(value)
-
-    return check
-
-
-def _hang(value: object) -> str | None:
-    if isinstance(value, bool):
-        return "connect" if value else None
-    return _one_of("connect", "data")(value)
-
-
-def _addresses(value: object) -> tuple[str, ...]:
-    words = value.split(",") if isinstance(value, str) else value
-    if not isinstance(words, list | tuple):
-        raise TypeError
-    addresses = tuple(_text(word).strip().lower() for word in cast("list[object]", words))
-    if not all(address == EVERYBODY or "@" in address for address in addresses):
-        raise ValueError
-    return addresses
-
-
-def _tries(value: object) -> dict[str, int]:
-    if isinstance(value, Mapping):
-        given = cast("Mapping[str, object]", value)
-        return {one: _count(tries) for addresses, tries in given.items() for one in _addresses(addresses)}
-    if isinstance(value, str) and value.rpartition("=")[2].isdecimal():
-        addresses, _, tries = value.rpartition("=")
-        return dict.fromkeys(_addresses(addresses), int(tries))
-    return dict.fromkeys(_addresses(value), 1)
-
-
-_LOSE = "how many more are done fully before the connection is closed without an answer"
-
-
-def _knob(default: object, check: Callable[[object], object], allowed: str) -> Any:
-    return field(default_factory=lambda: default, metadata={"check": check, "allowed": allowed})
-
-
-@dataclass(frozen=True, kw_only=True)
-class ScheduleFaults:
-    """How the schedule server fails."""
-
-    delay_s: float = _knob(0.0, _seconds, f"seconds before each answer, 0 to {LONGEST_S:g}")
-    status: int | None = _knob(None, _status, "an HTTP status, 400 to 599, instead of each answer")
-    fail_times: int | None = _knob(
-        None, _count, "how many answers still fail (schedule.status, else 503) until they are good again"
-    )
-    body: str = _knob("normal", _one_of(*BODIES), f"one of {', '.join(BODIES)}")
-    hang: bool = _knob(False, _yes_or_no, "true or false; true takes requests and never answers")
-    pi_last_name: str | None = _knob(None, _text, "a text that stands for the last name of every PI")
-    on_beam: int | None = _knob(
-        None,
-        _number,
-        f"a number, 1 to {MOST_GUESTS}: that guest experiment, each with its own ids and people, is on beam",
-    )
-    late_colleague: bool = _knob(
-        False, _yes_or_no, "true or false; true lets one more person join whoever is on beam"
-    )
-    lose_reply: int = _knob(0, _count, f"requests: {_LOSE}")
-
-
-@dataclass(frozen=True, kw_only=True)
-class MailFaults:
-    """How the mail server fails."""
-
-    refuse: tuple[str, ...] = _knob((), _addresses, 'a list of addresses, or "*" for all: answered with 550')
-    grey: Mapping[str, int] = _knob(
-        {}, _tries, 'addresses, or "*", and how many tries get 451: {"*": 2} or *=2; a plain list means 1'
-    )
-    hang: str | None = _knob(
-        None, _hang, "connect (never greets; true means the same) or data (takes the text, never answers)"
-    )
-    drop: str | None = _knob(
-        None,
-        _one_of("before-data", "during-data", "after-data"),
-        "one of before-data, during-data, after-data (the message is kept, the answer is lost)",
-    )
-    delay_s: float = _knob(
-        0.0, _seconds, f"seconds between keeping a message and the answer, 0 to {LONGEST_S:g}"
-    )
-    only: tuple[str, ...] = _knob(
-        (EVERYBODY,),
-        _addresses,
-        'whom drop, lose_reply, delay_s and hang=data touch: a list of addresses, or "*" for all',
-    )
-    lose_reply: int = _knob(0, _count, f"messages: {_LOSE}")
-
-
-@dataclass(frozen=True, kw_only=True)
-class ErrandsFaults:
-    """How the errands service fails, and how fast it copies."""
-
-    delay_s: float = _knob(
-        0.0, _seconds, f"seconds between doing what was asked and the answer, 0 to {LONGEST_S:g}"
-    )
-    lose_reply: int = _knob(0, _count, f"requests: {_LOSE}")
-    rate_bytes_per_s: float = _knob(
-        10e6,
-        _rate,
-        f"bytes a second, 1 to {FASTEST_BYTES_PER_S:g}, of the copies that start from now on",
-    )
-
-
-_PARTS = {"schedule": ScheduleFaults, "mail": MailFaults, "errands": ErrandsFaults}
+from beamtime_sim.faults import EVERYBODY, PARTS, ErrandsFaults, HostsFaults, MailFaults, ScheduleFaults
 
 
 class Knobs:
     """All knobs of one box; safe to read and turn from any thread.
 
-    Names are ``schedule.``, ``mail.`` or ``errands.`` and a field of the class above. A value of None
-    takes a knob back to its default.
+    Names are ``schedule.``, ``mail.``, ``hosts.`` or ``errands.`` and a field of those faults. A value of
+    None takes a knob back to its default.
     """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._grey_tries: Counter[str] = Counter()
+        self._told: list[Callable[[], None]] = []
         self.schedule = ScheduleFaults()
         self.mail = MailFaults()
+        self.hosts = HostsFaults()
         self.errands = ErrandsFaults()
+
+    def tell(self, turned: Callable[[], None]) -> None:
+        """Call this each time that knobs were turned; whoever turned them waits for it."""
+        self._told.append(turned)
 
     def set(self, name: str, value: object) -> None:
         """Turn one knob.
@@ -198,21 +45,24 @@ class Knobs:
         """Turn several knobs at once: all of them, or none if one is refused."""
         checked = {name: _checked(name, value) for name, value in values.items()}
         with self._lock:
-            for part in _PARTS:
+            for part in PARTS:
                 setattr(self, part, dataclasses.replace(getattr(self, part), **_part(part, checked)))
             if "mail.grey" in checked:
                 self._grey_tries.clear()
+        self._say_turned()
 
     def reset(self) -> None:
         """Take every knob back to its default."""
         with self._lock:
-            self.schedule, self.mail, self.errands = ScheduleFaults(), MailFaults(), ErrandsFaults()
+            for part, faults in PARTS.items():
+                setattr(self, part, faults())
             self._grey_tries.clear()
+        self._say_turned()
 
     def values(self) -> dict[str, Any]:
         """Return the value of every knob by its name."""
         with self._lock:
-            faults = {part: getattr(self, part) for part in _PARTS}
+            faults = {part: getattr(self, part) for part in PARTS}
         return {f"{part}.{spec.name}": getattr(faults[part], spec.name) for part, spec in _specs()}
 
     def take_failure(self) -> int | None:
@@ -242,10 +92,14 @@ class Knobs:
             self._grey_tries[key] += 1
             return self._grey_tries[key] <= tries
 
+    def _say_turned(self) -> None:
+        for turned in self._told:
+            turned()
 
-def listed(addresses: tuple[str, ...], address: str) -> bool:
-    """Say whether a list of addresses names this one, in any case of letters."""
-    return EVERYBODY in addresses or address.lower() in addresses
+
+def listed(names: tuple[str, ...], name: str) -> bool:
+    """Say whether a list of addresses or hosts names this one, in any case of letters."""
+    return EVERYBODY in names or name.lower() in names
 
 
 def allowed_values() -> dict[str, str]:
@@ -254,7 +108,7 @@ def allowed_values() -> dict[str, str]:
 
 
 def _specs() -> list[tuple[str, dataclasses.Field[Any]]]:
-    return [(part, spec) for part, faults in _PARTS.items() for spec in dataclasses.fields(faults)]
+    return [(part, spec) for part, faults in PARTS.items() for spec in dataclasses.fields(faults)]
 
 
 def _checked(name: str, value: object) -> object:

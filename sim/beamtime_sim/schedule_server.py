@@ -202,6 +202,7 @@ class ScheduleServer:
             pi_last_name=faults.pi_last_name,
             on_beam=on_beam,
             late_colleague=faults.late_colleague,
+            clock_change=faults.clock_change,
         )
         body = edited_reply(edits, answer.body, self._clock())
         if faults.body in RAW:

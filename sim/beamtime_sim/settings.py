@@ -8,11 +8,12 @@ from typing import Any, Self, cast
 import yaml
 
 from beamtime_sim.errors import BoxError
+from beamtime_sim.faults import HOSTS
 from beamtime_sim.free_ports import free_ports
 from beamtime_sim.web import HOST
 
-PORTS = ("schedule", "mail", "control", "errands", "ca", "pva")
-_ADDED = {"errands"}  # a box from before it had this gets a port for it
+PORTS = ("schedule", "mail", "control", "errands", *HOSTS, "ca", "pva")
+_ADDED = {"errands", *HOSTS}  # a box from before it had these gets ports for them
 _HEAD = """\
 # What this box keeps over restarts. Remove this file and site.yaml, and new ports are chosen.
 # anchor: the day on which the first group is on beam. ports: of the box's servers, and the two of the IOC.

@@ -18,14 +18,15 @@ from p4p.asLib import Engine
 
 from beamtime_sim.box import Box
 from beamtime_sim.errors import BoxError, ScheduleError
+from ssh_house import on_path
 
 ANCHOR = date(2026, 11, 20)
 PATIENCE_S = 10
 
 
 @contextmanager
-def running(directory: Path, anchor: date | None = ANCHOR) -> Iterator[Box]:
-    box = Box(directory, anchor)
+def running(directory: Path, anchor: date | None = ANCHOR, *, local: bool = True) -> Iterator[Box]:
+    box = Box(directory, anchor, local=local)
     box.start()
     try:
         yield box
@@ -38,7 +39,7 @@ def load(path: Path) -> Any:
 
 
 def test_a_new_box_writes_a_complete_site_file(tmp_path: Path) -> None:
-    with running(tmp_path):
+    with running(tmp_path, local=False):
         site, ports = load(tmp_path / "site.yaml"), load(tmp_path / "sim.yaml")["ports"]
 
     url = f"http://127.0.0.1:{ports['schedule']}/beamline-scheduling/sched-api/"
@@ -57,10 +58,22 @@ def test_a_new_box_writes_a_complete_site_file(tmp_path: Path) -> None:
             "connect_timeout_s": 3,
             "read_timeout_s": 10,
         },
-        "hosts": {"backend": "local"},
+        "hosts": {
+            "backend": "ssh",
+            "config": "hosts/ssh_config",
+            "connect_timeout_s": 3,
+            "timeout_s": 5,
+            "refuse_free_gb": 0.1,
+        },
         "places": [
-            {"name": "det1", "top": "data/det1", "mode": "2770"},
-            {"name": "ana1", "top": "data/ana1", "mode": "2770", "marker": ".mounted"},
+            {"name": "det1", "host": "det1", "top": f"{tmp_path}/data/det1", "mode": "2770"},
+            {
+                "name": "ana1",
+                "host": "ana1",
+                "top": f"{tmp_path}/data/ana1",
+                "mode": "2770",
+                "marker": ".mounted",
+            },
         ],
         "experiment": {"name": "{start:%Y-%m}-{pi}-{proposal}", "names": "safe"},
         "mail": {
@@ -79,9 +92,47 @@ def test_a_new_box_writes_a_complete_site_file(tmp_path: Path) -> None:
     }
 
 
-def test_every_key_of_the_site_file_has_a_comment_before_it(tmp_path: Path) -> None:
-    share_their_neighbours = {"read_timeout_s", "port", "contact"}
-    with running(tmp_path):
+def test_without_hosts_the_places_are_directories_of_this_computer(tmp_path: Path) -> None:
+    with running(tmp_path) as box:
+        site = load(tmp_path / "site.yaml")
+
+    assert box.notes == []
+    assert site["hosts"] == {"backend": "local"}
+    assert site["places"] == [
+        {"name": "det1", "top": "data/det1", "mode": "2770"},
+        {"name": "ana1", "top": "data/ana1", "mode": "2770", "marker": ".mounted"},
+    ]
+    assert not (tmp_path / "hosts").exists()
+
+
+@pytest.mark.parametrize("ssh", [None, "exit 255"])
+def test_without_an_ssh_client_that_works_the_box_says_so_and_does_without_hosts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ssh: str | None
+) -> None:
+    if ssh is not None:  # as for a user whom the system has no name for
+        on_path(tmp_path / "bin", "ssh", f"#!/bin/sh\n{ssh}\n")
+        on_path(tmp_path / "bin", "ssh-keygen", "#!/bin/sh\n")
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
+
+    with running(tmp_path / "box", local=False) as box:
+        site = load(tmp_path / "box" / "site.yaml")
+
+    (note,) = box.notes
+    assert note.startswith("there is no ssh client that works here, so the places are directories of this")
+    assert site["hosts"] == {"backend": "local"}
+
+
+@pytest.mark.parametrize(
+    ("local", "share_their_neighbours"),
+    [
+        (True, {"read_timeout_s", "port", "contact"}),
+        (False, {"read_timeout_s", "port", "contact", "timeout_s"}),
+    ],
+)
+def test_every_key_of_the_site_file_has_a_comment_before_it(
+    tmp_path: Path, local: bool, share_their_neighbours: set[str]
+) -> None:
+    with running(tmp_path, local=local):
         lines = (tmp_path / "site.yaml").read_text().splitlines()
 
     bare = {
@@ -177,19 +228,21 @@ def test_the_ports_for_epics_are_free_for_both_transports(tmp_path: Path) -> Non
         for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM):
             with socket.socket(socket.AF_INET, kind) as probe:
                 probe.bind(("127.0.0.1", ports[name]))
-    assert len(set(ports.values())) == 6
+    assert len(set(ports.values())) == 8
 
 
-def test_a_box_from_before_the_errands_gets_a_port_for_them_and_keeps_the_others(tmp_path: Path) -> None:
+def test_a_box_from_before_errands_and_hosts_gets_ports_for_them_and_keeps_the_others(tmp_path: Path) -> None:
+    added = ("errands", "det1", "ana1")
     with running(tmp_path):
         kept = load(tmp_path / "sim.yaml")
-    del kept["ports"]["errands"], kept["errands"]
+    for name in added:
+        del kept["ports"][name]
     (tmp_path / "sim.yaml").write_text(yaml.safe_dump(kept))
 
     with running(tmp_path, anchor=None):
         again = load(tmp_path / "sim.yaml")
 
-    assert {name: port for name, port in again["ports"].items() if name != "errands"} == kept["ports"]
+    assert {name: port for name, port in again["ports"].items() if name not in added} == kept["ports"]
     assert again["errands"] == f"http://127.0.0.1:{again['ports']['errands']}/"
 
 

@@ -79,6 +79,13 @@ BAD = [
     ("schedule.on_beam", True),
     ("schedule.on_beam", "the next one"),
     ("schedule.late_colleague", "yes"),
+    ("schedule.clock_change", True),
+    ("hosts.hang", "data"),
+    ("hosts.refuse", "sometimes"),
+    ("hosts.full", 1),
+    ("hosts.only", "det2"),
+    ("hosts.only", 7),
+    ("hosts.lose_reply", True),
     ("schedule.lose_reply", -1),
     ("mail.lose_reply", "all"),
     ("errands.lose_reply", 0.5),
@@ -119,6 +126,13 @@ GOOD = [
     ("mail.only", ["a@example.org"], ("a@example.org",)),
     ("schedule.on_beam", 17, 17),
     ("schedule.late_colleague", True, True),
+    ("schedule.clock_change", "last", "last"),
+    ("hosts.hang", True, "connect"),
+    ("hosts.hang", "command", "command"),
+    ("hosts.refuse", True, "connect"),
+    ("hosts.refuse", "key", "key"),
+    ("hosts.only", "Det1, ana1", ("det1", "ana1")),
+    ("hosts.only", ["*"], ("*",)),
     ("mail.lose_reply", 2, 2),
     ("errands.rate_bytes_per_s", 5, 5.0),
 ]
@@ -212,6 +226,7 @@ def test_the_front_page_shows_knobs_what_is_allowed_and_counters(desk: Desk) -> 
     assert page["mail_counts"] == {"connections": 1, "kept": 1, "refused": 0, "deferred": 0, "dropped": 0}
     assert [mail["subject"] for mail in page["mails"]] == ["hello"]
     assert page["errands"] == {"notes": 0, "copies": 0}
+    assert page["hosts"] == {}
 
 
 def test_mails_and_requests_are_listed(desk: Desk) -> None:

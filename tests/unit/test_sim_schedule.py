@@ -8,12 +8,15 @@ from collections.abc import Iterator
 from contextlib import closing
 from datetime import UTC, date, datetime
 from http.client import HTTPConnection
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 import requests
 
+from beamtime_sim import clock_change
 from beamtime_sim.bodies import BODIES
 from beamtime_sim.errors import BoxError, PortTakenError, ScheduleError
 from beamtime_sim.schedule import Schedule
@@ -473,6 +476,42 @@ def test_a_late_colleague_joins_whoever_is_on_beam_and_nobody_else(
     (joined,) = active(during)
     assert addresses(joined) == [*addresses(active(before)[0]), "nima.nachzuegler@example.edu"]
     assert [one for one, other in zip(before, during, strict=True) if one != other] == active(before)
+    assert activities(get(server, SCHEDULE)) == before
+
+
+@pytest.mark.parametrize(
+    ("change", "start", "end", "hours"),
+    [
+        ("next", "2026-11-19T08:00:00-0600", "2027-03-15T08:00:00-0500", 116 * 24 - 1),
+        ("last", "2026-10-31T08:00:00-0500", "2026-11-23T08:00:00-0600", 23 * 24 + 1),
+    ],
+)
+def test_a_beamtime_may_lie_over_a_change_of_the_clocks(
+    server: ScheduleServer, change: str, start: str, end: str, hours: int
+) -> None:
+    before = activities(get(server, SCHEDULE))
+    server.knobs.set("schedule.clock_change", change)
+    during = activities(get(server, SCHEDULE))
+
+    (stretched,) = active(during)
+    assert (stretched["startTime"], stretched["endTime"]) == (start, end)
+    assert stretched["duration"] == hours * 3600
+    spans = sorted(
+        (datetime.fromisoformat(a["startTime"]), datetime.fromisoformat(a["endTime"])) for a in during
+    )
+    assert all(one[1] <= other[0] for one, other in pairwise(spans))
+    untouched = [activity for activity in during if activity is not stretched]
+    assert untouched == [activity for activity in before if activity in untouched] != []
+
+
+def test_where_the_clocks_never_change_nothing_is_stretched(
+    server: ScheduleServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = activities(get(server, SCHEDULE))
+    monkeypatch.setattr(clock_change, "_facility", lambda: (ZoneInfo("Asia/Tokyo"), 8))
+
+    server.knobs.set("schedule.clock_change", "next")
+
     assert activities(get(server, SCHEDULE)) == before
 
 

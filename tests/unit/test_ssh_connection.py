@@ -61,7 +61,8 @@ def test_a_dead_port_is_unreachable_at_once(ssh_servers: SshHouse, far_place: Pl
     assert error.sentence.startswith(
         "det1: host 127.0.0.1 cannot be reached: ssh: connect to host 127.0.0.1 port"
     )
-    assert f"ssh -p {dead.port} 127.0.0.1 true" in error.advice
+    config, key = ssh_servers.settings["config"], ssh_servers.settings["identity"]
+    assert f": ssh -F {config} -i {key} -p {dead.port} 127.0.0.1 true; then" in error.advice
     assert time.monotonic() - began < 3
 
 
@@ -139,7 +140,7 @@ def test_a_user_and_a_port_of_the_site_file_count(ssh_servers: SshHouse, far_pla
         error = look(hosts, stranger)
 
     assert error.state == "DENIED"
-    assert f"ssh -p {ssh_servers.det1.port} -l no-such-user 127.0.0.1 true" in error.advice
+    assert f" -p {ssh_servers.det1.port} -l no-such-user 127.0.0.1 true" in error.advice
 
 
 def test_without_ssh_on_this_computer_the_sentence_says_so(
@@ -258,7 +259,7 @@ def test_a_command_that_hangs_is_a_timeout_and_is_ended_over_there(
 
     assert error.value.state == "TIMEOUT"
     assert error.value.sentence == "det1: host det1 did not answer within 0.5 s"
-    assert "ssh det1 true" in error.value.advice
+    assert f"{ssh_servers.settings['identity']} det1 true" in error.value.advice
     until(lambda: not runs(int(pid.read_text())), "the end of what hung")
 
 

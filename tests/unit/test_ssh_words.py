@@ -95,7 +95,8 @@ def test_any_answer_can_be_read(output: bytes) -> None:
 
 
 def test_the_command_itself_reads_alike_in_every_login_shell() -> None:
-    ssh = Ssh(words=("ssh",), limit=("timeout", "-k", "2"), connect_timeout_s=5, timeout_s=0.5, sessions=9)
+    limit = ("timeout", "-k", "2")
+    ssh = Ssh(words=("ssh",), by_hand=(), limit=limit, connect_timeout_s=5, timeout_s=0.5, sessions=9)
 
     assert ssh.command == "env LC_ALL=C timeout -k 2 0.5 sh -s"
 

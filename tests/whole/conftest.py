@@ -16,7 +16,7 @@ def standing_ioc(tmp_path_factory: pytest.TempPathFactory) -> Generator[Ioc, Non
     box = Box.start(tmp_path_factory.mktemp("standing") / "box")
 
     def be_impatient(site: dict[str, Any]) -> None:
-        site["schedule"]["read_timeout_s"] = 2
+        site["schedule"]["read_timeout_s"] = site["mail"]["timeout_s"] = 2
 
     box.edit_site(be_impatient)
     started = Ioc.on(box).start()

@@ -3,8 +3,8 @@
 import contextlib
 import json
 import stat
+from datetime import datetime, timedelta
 from email import message_from_bytes, policy
-from typing import Any
 
 import pytest
 
@@ -20,17 +20,6 @@ def press(client: Client, button: str = "BeginBeamtime") -> RunView:
     with contextlib.suppress(BeamtimeError):
         client.press(button, wait=True)
     return client.view(button)
-
-
-@pytest.fixture
-def impatient(box: Box) -> Box:
-    """A box whose letters wait 2 s for an answer; ask for it before the client."""
-
-    def change(site: dict[str, Any]) -> None:
-        site["mail"]["timeout_s"] = 2
-
-    box.edit_site(change)
-    return box
 
 
 def states(view: RunView) -> dict[str, str]:
@@ -129,27 +118,40 @@ def test_one_refused_letter_of_several_is_a_problem_that_names_the_address(box: 
 
 
 @pytest.mark.parametrize(
-    ("knobs", "words"),
+    ("guest", "knobs", "state", "words"),
     [
-        ({"mail.refuse": "*"}, "550"),
-        ({"mail.grey": "*"}, "451"),
-        ({"mail.hang": "connect"}, "did not answer"),
-        ({"mail.drop": "before-data"}, ""),
+        (11, {"mail.refuse": "*"}, RunState.FAILED, "refuses guest.11.a@example.edu"),
+        (12, {"mail.grey": "*"}, RunState.FAILED, "puts guest.12.a@example.edu off"),
+        (13, {"mail.hang": "connect"}, RunState.FAILED, "did not answer"),
+        (
+            14,
+            {"mail.hang": "data"},
+            RunState.UNSURE,
+            "the letter to guest.14.a@example.edu went out is not known",
+        ),
+        (15, {"mail.drop": "before-data"}, RunState.FAILED, "(none is done)"),
+        (
+            16,
+            {"mail.drop": "during-data"},
+            RunState.UNSURE,
+            "the letter to guest.16.a@example.edu went out is not known",
+        ),
     ],
 )
-def test_when_nobody_can_be_written_to_the_run_fails_and_says_why(
-    impatient: Box, client: Client, knobs: dict[str, object], words: str
+def test_when_nobody_can_be_written_to_the_run_says_why(
+    standing: tuple[Box, Client], guest: int, knobs: dict[str, object], state: RunState, words: str
 ) -> None:
-    box = impatient
-    box.set(**knobs)
+    box, client = standing
+    mails, made = len(box.mails()), len(box.directories())
+    box.set(schedule__on_beam=guest, **knobs)
 
     view = press(client)
 
-    assert view.state is RunState.FAILED, view
+    assert len(box.mails()) == mails
+    assert len(box.directories()) == made + 2
+    assert view.state is state
     assert words in view.message
     assert view.advice
-    assert box.recipients() == []
-    assert len(box.directories()) == 2
 
 
 def test_a_lost_reply_after_the_letter_is_unsure_and_never_sent_again(box: Box, client: Client) -> None:
@@ -171,11 +173,13 @@ def test_a_lost_reply_after_the_letter_is_unsure_and_never_sent_again(box: Box, 
     [
         ({"schedule.status": 401}, "credentials"),
         ({"schedule.status": 500}, "500"),
-        ({"schedule.body": "html"}, ""),
-        ({"schedule.body": "garbage"}, ""),
-        ({"schedule.body": "truncated"}, ""),
-        ({"schedule.body": "wrong-shape"}, ""),
-        ({"schedule.body": "nothing-active"}, "next"),
+        ({"schedule.fail_times": 99}, "answered 503"),
+        ({"schedule.body": "html"}, "a page (text/html) instead of JSON"),
+        ({"schedule.body": "garbage"}, "Invalid JSON: expected value"),
+        ({"schedule.body": "truncated"}, "Invalid JSON: EOF"),
+        ({"schedule.body": "wrong-shape"}, "should be a valid array"),
+        ({"schedule.lose_reply": 99}, "cannot be reached: the connection broke"),
+        ({"schedule.body": "nothing-active"}, "next is 300051 (proposal 9100002"),
         ({"schedule.body": "two-active"}, "2 beamtimes are on beam"),
         ({"schedule.hang": True}, "did not answer"),
     ],
@@ -194,6 +198,20 @@ def test_a_look_up_that_fails_says_why_and_leaves_good_values(
     assert words in view.message
     assert view.advice
     assert {name: client.read(name) for name in good} == good
+
+
+def test_a_slow_schedule_is_waited_for_and_a_beamtime_over_a_clock_change_has_the_right_hours(
+    standing: tuple[Box, Client],
+) -> None:
+    box, client = standing
+    box.set(schedule__on_beam=30, schedule__delay_s=0.3, schedule__clock_change="next")
+
+    view = press(client, "UpdateUserInfo")
+
+    assert view.state is RunState.DONE
+    start, end = (datetime.fromisoformat(client.read(f"Proposal{edge}")) for edge in ("Start", "End"))
+    assert (start.hour, end.hour) == (8, 8)
+    assert {start.utcoffset(), end.utcoffset()} == {timedelta(hours=-6), timedelta(hours=-5)}
 
 
 def test_an_identity_that_is_typed_in_survives_a_restart(box: Box, ioc: Ioc, client: Client) -> None:

@@ -162,13 +162,16 @@ def test_a_taken_port_is_refused_in_one_line(start: Start, tmp_path: Path) -> No
     assert err.count("\n") == 1
 
 
-def test_set_show_and_reset_speak_to_the_running_box(start: Start) -> None:
+def test_set_show_and_reset_speak_to_the_running_box(
+    start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     ready_line(start("--dir", "box"))
+    monkeypatch.setenv("BEAMTIME_SITE", str(tmp_path / "box/site.yaml"))
 
     turned = ended(start("set", "mail.refuse", "ren.obrien@example.org", "--dir", "box"))
     number = ended(start("set", "schedule.status", "503", "--dir", "box"))
     shown = ended(start("show", "--dir", "box"))
-    reset = ended(start("reset", "--dir", "box"))
+    reset = ended(start("reset"))
     after = ended(start("show", "--dir", "box"))
 
     assert turned == (0, 'mail.refuse = ["ren.obrien@example.org"]\n', "")
@@ -177,6 +180,7 @@ def test_set_show_and_reset_speak_to_the_running_box(start: Start) -> None:
     assert reset == (0, "every knob is at its default\n", "")
     assert "ren.obrien@example.org" not in after[1]
     assert "schedule: 0 requests" in after[1]
+    assert "hosts: 0 commands on det1, 0 commands on ana1" in after[1]
 
 
 @pytest.mark.parametrize(

@@ -107,7 +107,7 @@ class BoxWorld:
         log = directory / "sim.log"
         with log.open("wb") as stderr:
             child = subprocess.Popen(
-                [sys.executable, "-m", "beamtime_ioc", "sim", "--dir", str(directory)],
+                [sys.executable, "-m", "beamtime_ioc", "sim", "--dir", str(directory), "--local"],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=stderr,

@@ -1,6 +1,7 @@
 """The ssh connection to one host: one is held open, and what is done goes over it."""
 
 import os
+import shlex
 import subprocess
 import tempfile
 import threading
@@ -55,11 +56,14 @@ class Ssh:
     ----------
     words
         The program and its options, before host and user.
+    by_hand
+        Of these, what a person needs who wants to see the same.
     limit
         What begins the command over there: it ends what hangs.
     """
 
     words: tuple[str, ...]
+    by_hand: tuple[str, ...]
     limit: tuple[str, ...]
     connect_timeout_s: float
     timeout_s: float
@@ -90,11 +94,6 @@ class Target:
         port = ("-p", str(self.port)) if self.port else ()
         user = ("-l", self.user) if self.user else ()
         return (*port, *user, "--", self.host)
-
-    @property
-    def by_hand(self) -> str:
-        """What a person types to see the same."""
-        return " ".join(word for word in ("ssh", *self.words, "true") if word != "--")
 
 
 class Connection:
@@ -237,16 +236,22 @@ class Connection:
 
     # -- why it failed ----------------------------------------------------------------------
 
+    @property
+    def _by_hand(self) -> str:
+        """What a person types to see the same."""
+        words = ("ssh", *self.ssh.by_hand, *self.target.words, "true")
+        return " ".join(shlex.quote(word) for word in words if word != "--")
+
     def _timed_out(self, after_s: float, output: bytes = b"") -> SshTroubleError:
         return SshTroubleError(
             "TIMEOUT",
             f"did not answer within {after_s:g} s",
-            f"see whether its disk hangs, and by hand: {self.target.by_hand}; then press again",
+            f"see whether its disk hangs, and by hand: {self._by_hand}; then press again",
             output,
         )
 
     def _trouble(self, code: int, said: str) -> SshTroubleError:
-        hand = f"try by hand: {self.target.by_hand}; then press again"
+        hand = f"try by hand: {self._by_hand}; then press again"
         if code in TIMED_OUT:
             return self._timed_out(self.ssh.timeout_s)
         if code in NO_PROGRAM:

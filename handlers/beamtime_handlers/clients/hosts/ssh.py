@@ -134,11 +134,13 @@ def _ssh(settings: Settings, context: Context) -> Ssh:
     def options(*pairs: str) -> list[str]:
         return [word for pair in pairs for word in ("-o", pair)]
 
-    words = ["ssh", "-T", "-x", "-a"]
+    words, by_hand = ["ssh", "-T", "-x", "-a"], list[str]()
     if settings.config:
-        words += ["-F", str(context.directory / settings.config.expanduser())]
+        by_hand = ["-F", str(context.directory / settings.config.expanduser())]
+        words += by_hand
     if settings.identity:
         file = context.directory / settings.identity.expanduser()
+        by_hand += ["-i", str(file)]
         words += options(f"IdentityFile={quoted(file)}", "IdentitiesOnly=yes")
     if settings.known_hosts:
         file = context.directory / settings.known_hosts.expanduser()
@@ -158,6 +160,7 @@ def _ssh(settings: Settings, context: Context) -> Ssh:
     )
     return Ssh(
         words=tuple(words),
+        by_hand=tuple(by_hand),
         limit=tuple(settings.limit.split()),
         connect_timeout_s=settings.connect_timeout_s,
         timeout_s=settings.timeout_s,
