@@ -1,4 +1,4 @@
-"""A box's faults as real clients turn them, by pyepics and p4p, while others do so too; a box that is away."""
+"""A box's faults as real clients turn them, by pyepics and p4p, while others do; a box that is away."""
 
 import asyncio
 import json
