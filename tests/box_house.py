@@ -139,6 +139,10 @@ class Box:
         body = {name.replace("__", "."): value for name, value in knobs.items()}
         requests.put(f"{self._control}/knobs", json=body, timeout=5).raise_for_status()
 
+    def knobs(self) -> dict[str, Any]:
+        """How each knob stands."""
+        return requests.get(f"{self._control}/knobs", timeout=5).json()
+
     def reset(self) -> None:
         requests.delete(f"{self._control}/knobs", timeout=5).raise_for_status()
 

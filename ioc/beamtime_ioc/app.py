@@ -90,9 +90,11 @@ def load_site_records(file: SiteFile, actions: Mapping[str, Action]) -> RecordSe
     SiteFileError
         A schedule presses a button that there is not.
     """
-    files = [*shipped(), *(file.resolve(path) for path in file.frame.records)]
+    training = file.frame.sim is not None
+    files = [*shipped(training=training), *(file.resolve(path) for path in file.frame.records)]
     records = load_records(files, prefix=file.frame.prefix)
     records.check_actions(actions)
+    records.check_knobs(training=training)
     records.check_fields([*FIELDS, LOOKED_UP])
     records.check_sources({**COLUMNS, **SOURCES})
     file.check_neighbours([record.suffix for record in records.fields()])

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from beamtime_ioc.model import Answer, RunState
 from beamtime_ioc.on_beam import Outcome
 from beamtime_ioc.record import BESIDE, PROGRAM, Record
-from beamtime_ioc.recordtypes import Kind
+from beamtime_ioc.recordtypes import Kind, is_number
 
 _TEXT = (Kind.TEXT, Kind.STRING)
 _COUNT = (Kind.INTEGER,)
@@ -82,6 +82,7 @@ PROGRAM_REPORTS: Mapping[str, Mapping[str, tuple[Kind, ...]]] = {
     "checklist": {"step": _TEXT, "failing": _TEXT},
     "candidates": {"message": _TEXT, "count": _COUNT, **{str(n): _TEXT for n in range(1, 11)}},
     "outbox": {"deferred": _COUNT, "undelivered": _COUNT, "unsure": _COUNT},
+    "training": {"message": _TEXT, "requests": _COUNT, "mails": _COUNT},
 }
 """What it writes besides its actions, by what it is about."""
 
@@ -100,13 +101,14 @@ OUTCOME_STATES = tuple(Outcome)
 ASKS: Mapping[str, tuple[Kind, ...]] = {
     "resolve": (Kind.TEXT,),
     "reload-access": (Kind.STATES,),
+    "reset-knobs": (Kind.STATES,),
     "override": (Kind.STATES,),
     "schedule-offset": (Kind.INTEGER, Kind.FLOAT),
 }
 """What a client may ask of the program itself, and the kinds of record to ask in."""
 
-_ROLES = ("action", *BESIDE, "argument", "field", "report", "ask")
-_TAGS = frozenset([*_ROLES, "completion", "text39", "lines", "group", "confirm", "alarm"])
+_ROLES = ("action", *BESIDE, "argument", "field", "report", "ask", "knob")
+_TAGS = frozenset([*_ROLES, "completion", "text39", "lines", "group", "confirm", "alarm", "none"])
 _ACTION = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 _FIELD = re.compile(r"[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)*")
 
@@ -138,6 +140,7 @@ def check_bindings(records: Sequence[Record]) -> None:
             )
     _unique(records, lambda r: [".".join(r.report)] if r.report else [], "the report {}")
     _unique(records, lambda r: [".".join(r.argument)] if r.argument else [], "the argument {}")
+    _unique(records, lambda r: [r.knob] if r.knob else [], "the knob {}")
     _unique(records, _names, "the name {}")
 
 
@@ -242,6 +245,23 @@ def _ask_problem(record: Record) -> str:
     return ""
 
 
+def _knob_problem(record: Record) -> str:
+    none = record.info.get("beamtime:none", "")
+    if record.knob is None:
+        return "beamtime:none belongs to a record with beamtime:knob" if none else ""
+    if not _FIELD.fullmatch(record.knob):
+        return f'"{record.knob}" is no knob of a box; it is written like schedule.delay_s'
+    if not record.writable:
+        return f"nobody can turn a knob in a {record.type}"
+    if not record.fields.get("ASG"):
+        return "beamtime:knob needs an access group: field(ASG, ...)"
+    if none and record.kind is Kind.STATES and none not in record.states:
+        return f'beamtime:none, "{none}" is none of its states'
+    if none and record.kind in (Kind.INTEGER, Kind.FLOAT) and not is_number(none):
+        return f'beamtime:none, "{none}" is no number'
+    return ""
+
+
 def _report_problem(record: Record) -> str:
     tag = record.info.get("beamtime:report")
     if tag is None:
@@ -279,4 +299,5 @@ _RULES: Sequence[Callable[[Record], str]] = (
     _report_problem,
     _argument_problem,
     _ask_problem,
+    _knob_problem,
 )

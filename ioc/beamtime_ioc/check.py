@@ -12,6 +12,7 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from beamtime_ioc.access import load_gate
 from beamtime_ioc.app import build_services, load_site_records
+from beamtime_ioc.boxcontrol import BoxControl
 from beamtime_ioc.config import read_site_file
 from beamtime_ioc.database import address_of, ask_version, postgres_engine, postgres_trouble
 from beamtime_ioc.errors import BeamtimeError, StateError
@@ -60,6 +61,16 @@ def check_site(path: Path) -> Iterator[tuple[bool, str]]:
             yield False, f"{section}: {error}"
         else:
             yield health.ok, f"{section}: {health.sentence} ({health.latency_s:.2f} s)"
+    if file.frame.sim is not None:
+        yield _box(BoxControl(file.frame.sim, file.directory))
+
+
+def _box(box: BoxControl) -> tuple[bool, str]:
+    try:
+        box.state()
+    except BeamtimeError as error:
+        return False, f"sim: {error}"
+    return True, f"sim: training: faults by the box at {box.url}; a beamline has no sim: in its site file"
 
 
 def _interfaces(configured: Sequence[str]) -> Iterator[tuple[bool, str]]:

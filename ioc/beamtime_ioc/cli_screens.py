@@ -54,12 +54,12 @@ def screens(
 
 
 def _own_screens(site: Path, kind: str) -> Path | None:
-    """The screens of a site with records of its own, written anew; None: those of the program."""
+    """The screens of a site with records of its own or a box, written anew; None: those of the program."""
     from beamtime_ioc.config import read_site_file
     from beamtime_ioc.export import write_all
 
     frame = read_site_file(site).frame
-    if not frame.records:
+    if not frame.records and frame.sim is None:
         return None
     name = "".join(letter if letter.isalnum() else "-" for letter in frame.prefix)
     directory = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "beamtime-ioc" / name

@@ -90,10 +90,11 @@ def forms(site: Path | None, *, only_screens: bool = False) -> Mapping[str, str]
     }
     if only_screens:
         return drawn
+    told = records if site is not None else load_records(shipped(training=True), prefix=ANY_PREFIX)
     return {
         "beamtime.db": flat_db(records),
         "beamtime_settings.req": request_file(records),
-        "records.md": reference_page(records),
+        "records.md": reference_page(told),
         "site-file.md": site_page(Frame, installed_sections()),
         **drawn,
     }

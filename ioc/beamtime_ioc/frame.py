@@ -8,6 +8,7 @@ from zoneinfo import available_timezones
 import pydantic
 from pydantic import AfterValidator, BeforeValidator, Field
 
+from beamtime_ioc.boxcontrol import BoxSettings
 from beamtime_ioc.databaseurl import DatabaseUrl
 from beamtime_ioc.model import Place, Site
 from beamtime_ioc.neighbours import ConsumerSettings, InterlockSettings, MirrorSettings
@@ -301,6 +302,9 @@ class Frame(Part):
     )
     twin: TwinSettings = Field(
         default_factory=lambda: TwinSettings.model_validate({}), description="see twin"
+    )
+    sim: BoxSettings | None = Field(
+        None, description="see sim; without it there is no record of a fault: so for a beamline"
     )
 
     @pydantic.field_validator("places")

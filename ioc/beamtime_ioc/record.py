@@ -23,7 +23,7 @@ from beamtime_ioc.recordtypes import (
 BESIDE = ("preview", "abort", "arm", "resolve", "schedule")
 """Info tags of the buttons beside an action's own."""
 
-PROGRAM = ("engine", "service", "services", "hosts", "checklist", "candidates", "outbox")
+PROGRAM = ("engine", "service", "services", "hosts", "checklist", "candidates", "outbox", "training")
 """What the program reports besides its actions: no action has one of these names."""
 
 
@@ -141,9 +141,14 @@ class Record:
         return (head, word) if dot else None
 
     @property
+    def knob(self) -> str | None:
+        """The knob of a box that is turned here, such as `schedule.delay_s`."""
+        return self.info.get("beamtime:knob")
+
+    @property
     def told_later(self) -> bool:
-        """Whether its value is not known before the program has looked: of itself, not of an action."""
-        return self.report is not None and self.report[0] in PROGRAM
+        """Whether its value is not known before the program has looked: of itself, or of a box."""
+        return self.knob is not None or (self.report is not None and self.report[0] in PROGRAM)
 
     @property
     def beside(self) -> tuple[str, str] | None:

@@ -21,6 +21,13 @@ _RARER_PARTS = {"resolve": "resolve.template", "schedule": "schedule.template", 
 """What a row of `action.template` does not bring."""
 
 
+_NOTES = {
+    "training": "Only where the site file names a box at `sim:`: faults for training, none on a beamline. "
+    "What each may be, `beamtime sim show` says."
+}
+"""What is to be said of a group as a whole."""
+
+
 def reference_page(records: RecordSet) -> str:
     """The page `docs/reference/records.md`."""
     rows = records.actions()
@@ -32,7 +39,8 @@ def reference_page(records: RecordSet) -> str:
     groups = dict.fromkeys(record.group or "others" for record in others)
     for group in groups:
         table = _table(others=[record for record in others if (record.group or "others") == group])
-        parts.append(f"## {group.capitalize()}\n\n{table}")
+        note = f"{_NOTES[group]}\n\n" if group in _NOTES else ""
+        parts.append(f"## {group.capitalize()}\n\n{note}{table}")
     for kind, show in ((TableKind.STRUCTURE, _structures), (TableKind.TABLE, _tables)):
         if of_kind := [table for table in records.tables if table.kind is kind]:
             parts.append(show(of_kind))
@@ -156,7 +164,9 @@ def _meaning(record: Record, action: str) -> str:
     text = text[:1].upper() + text[1:]
     if record.egu:
         text += f" [{record.egu}]"
-    if record.states and record.writable:
+    if record.knob and record.type == "mbbo":
+        text += f": write one of {', '.join(record.states)}"
+    elif record.states and record.writable:
         text += f": write `{record.states[1]}`"
     elif record.states:
         text += f": {', '.join(record.states)}"

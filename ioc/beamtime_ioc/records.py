@@ -99,6 +99,20 @@ class RecordSet:
                     f'"{row.button.name}": no handler for the action {row.action}; these are: {names}'
                 )
 
+    def check_knobs(self, *, training: bool) -> None:
+        """See that there is a box for every knob.
+
+        Raises
+        ------
+        RecordFileError
+            With the record's file and line.
+        """
+        turned = next((record for record in self.records.values() if record.knob), None)
+        if turned is not None and not training:
+            raise turned.mark.error(
+                f'"{turned.name}": a knob needs a box; add sim: {{url: ...}} to the site file'
+            )
+
     def check_armed(self, armed: Collection[str]) -> None:
         """See that what has to be armed has a second step.
 
@@ -177,9 +191,10 @@ def db_dir() -> Path:
     return Path(sys.prefix) / "share" / "beamtime-ioc" / "db"
 
 
-def shipped() -> Sequence[Path]:
-    """The files of records and tables that come with the program."""
-    return [db_dir() / "beamtime.substitutions", db_dir() / "tables.yaml"]
+def shipped(*, training: bool = False) -> Sequence[Path]:
+    """The files of records and tables that come with the program; those of a box only for training."""
+    box = [db_dir() / "sim.substitutions"] if training else []
+    return [db_dir() / "beamtime.substitutions", db_dir() / "tables.yaml", *box]
 
 
 def split_prefix(prefix: str) -> tuple[str, str]:

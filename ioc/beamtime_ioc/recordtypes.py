@@ -195,7 +195,7 @@ def _problem(type_name: str, served: RecordType, field: str, value: str) -> str:
     if field in _WHOLE or (field in _FLOATS and served.kind is Kind.INTEGER):
         return "" if _is_whole(value) else f'"{value}" is no whole number'
     if field in _FLOATS:
-        return "" if _is_number(value) else f'"{value}" is no number'
+        return "" if is_number(value) else f'"{value}" is no number'
     return ""
 
 
@@ -210,7 +210,7 @@ def _link_problem(kind: Kind, field: str, value: str) -> str:
         except ValueError:
             return f"{value} is no JSON text"
         return _value_problem(kind, text) if kind is Kind.STRING else ""
-    if field in ("INP", "DOL") and kind not in (Kind.TEXT, Kind.STRING) and _is_number(value):
+    if field in ("INP", "DOL") and kind not in (Kind.TEXT, Kind.STRING) and is_number(value):
         return _value_problem(kind, value)
     return f'"{value}": links to other records and devices are not supported here'
 
@@ -220,7 +220,7 @@ def _value_problem(kind: Kind, value: str) -> str:
         size = len(value.encode())
         return f"has {size} bytes; {TEXT39_BYTES} are allowed" if size > TEXT39_BYTES else ""
     if kind is Kind.FLOAT:
-        return "" if _is_number(value) else f'"{value}" is no number'
+        return "" if is_number(value) else f'"{value}" is no number'
     return "" if _is_whole(value) else f'"{value}" is no whole number'
 
 
@@ -274,5 +274,5 @@ def _is_whole(text: str) -> bool:
     return _WHOLE_NUMBER.fullmatch(text) is not None
 
 
-def _is_number(text: str) -> bool:
+def is_number(text: str) -> bool:
     return _is_whole(text) or (_NUMBER_TEXT.fullmatch(text) is not None and math.isfinite(float(text)))

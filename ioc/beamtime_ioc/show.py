@@ -1,8 +1,9 @@
 """A running IOC on a terminal."""
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
+from typing import Any
 
 from rich import box
 from rich.console import Console, Group
@@ -120,7 +121,11 @@ def _table(client: Client) -> Group:
         whose.add_row("", f"[yellow]{escape(trouble)}[/]")
     if doubts := int(client.read("UnsureCount")):
         whose.add_row("In doubt", f"[red]{doubts}[/], see [bold]beamtime history[/]")
-    for label, trouble in _troubles(client):
+    services = client.rows("Services")
+    if any(row["service"] == "sim" for row in services):
+        said = one_line(str(client.read("SimMessage"))).removeprefix("training: ")
+        whose.add_row("Training", f"[yellow]{escape(said)}[/]")
+    for label, trouble in _troubles(client, services):
         whose.add_row(escape(label), f"[red]{escape(one_line(trouble))}[/]")
     actions = Table(show_header=False, box=box.SIMPLE)
     actions.add_column(no_wrap=True)
@@ -134,10 +139,10 @@ def _table(client: Client) -> Group:
     return Group(_head(client), whose, actions)
 
 
-def _troubles(client: Client) -> Iterator[tuple[str, str]]:
+def _troubles(client: Client, services: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, str]]:
     """Each service that is down with its sentence, and what keeps the experiment from changing."""
-    for row in client.rows("Services"):
-        if row["reachable"] == "Down":
+    for row in services:
+        if row["reachable"] == "Down" and row["service"] != "sim":
             yield str(row["service"]).capitalize(), str(row["sentence"])
     if client.read("InterlockOk") in ("Busy", "Unreachable", "Overridden"):
         yield "Interlock", str(client.read("InterlockMessage"))

@@ -9,6 +9,7 @@ from beamtime_ioc.audit import AuditLog
 from beamtime_ioc.audit_table import AuditSource
 from beamtime_ioc.auditor import Auditor
 from beamtime_ioc.board import Board
+from beamtime_ioc.boxcontrol import BoxControl
 from beamtime_ioc.candidates import Candidates
 from beamtime_ioc.checklist_table import ChecklistSource
 from beamtime_ioc.config import SiteFile
@@ -22,6 +23,7 @@ from beamtime_ioc.place_watch import PlaceWatch
 from beamtime_ioc.ports import Hosts, Schedule, Service
 from beamtime_ioc.service_watch import ServiceWatch
 from beamtime_ioc.store import Store
+from beamtime_ioc.training import Training
 
 COLUMNS = {
     "experiment": ExperimentSource.columns,
@@ -40,6 +42,8 @@ COLUMNS = {
 
 class TableSources:
     """Looks at services, places and candidates; fills what shows them, the runs, the people and the audit.
+
+    For training, a box is looked at too.
 
     Parameters
     ----------
@@ -64,7 +68,13 @@ class TableSources:
         zone, watch = identity.site.zone, file.frame.watch
         every_s = watch.every_s
         backends = {section: str(file.sections[section].get("backend", "")) for section in clients}
-        services = {section: (backends[section], client) for section, client in clients.items()}
+        services: dict[str, tuple[str, Service]] = {
+            section: (backends[section], client) for section, client in clients.items()
+        }
+        sim = file.frame.sim
+        self.training = Training(board, BoxControl(sim, file.directory)) if sim else None
+        if self.training is not None:
+            services["sim"] = ("box", self.training)
         hosts = cast(Hosts | None, clients.get("hosts"))
         self.services = ServiceWatch(board, services, zone, every_s=every_s, schedule_s=watch.asks_s)
         self.places = PlaceWatch(board, hosts, identity, every_s=every_s)
@@ -88,4 +98,5 @@ class TableSources:
     def start(self) -> Sequence[asyncio.Task[None]]:
         """Begin to look and to fill; the tasks, to be cancelled at the end."""
         filling = [asyncio.create_task(table.follow(), name=table.cell.name) for table in self.tables]
-        return [*filling, *self.services.start(), *self.places.start(), *self.candidates.start()]
+        training = [asyncio.create_task(self.training.lookout.watch(), name="box")] if self.training else []
+        return [*filling, *self.services.start(), *self.places.start(), *self.candidates.start(), *training]

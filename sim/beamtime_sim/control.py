@@ -11,11 +11,14 @@ from beamtime_sim.mail_server import MailServer
 from beamtime_sim.schedule_server import ScheduleServer
 from beamtime_sim.web import Reply, Request, WebServer, json_reply
 
+READ = "/, /state, /requests, /mails, /knobs"
+
 
 class ControlServer:
     """Answers in JSON on a loopback port.
 
-    ``GET /`` all of it; ``GET /requests``, ``GET /mails``, ``GET /knobs``; ``PUT`` or ``POST /knobs`` with an
+    ``GET /`` all of it; ``GET /state`` the knobs, their defaults and the counts, for who asks every second;
+    ``GET /requests``, ``GET /mails``, ``GET /knobs``; ``PUT`` or ``POST /knobs`` with an
     object of names and values; ``DELETE /knobs`` takes all back.
     """
 
@@ -49,6 +52,8 @@ class ControlServer:
         match request.method, request.segments:
             case "GET", [""]:
                 return json_reply(200, self._all())
+            case "GET", ["state"]:
+                return json_reply(200, self._state())
             case "GET", ["requests"]:
                 return json_reply(200, [seen.as_json() for seen in self._schedule.requests])
             case "GET", ["mails"]:
@@ -63,7 +68,7 @@ class ControlServer:
             case _:
                 return json_reply(
                     404,
-                    {"error": "here are GET /, /requests, /mails, /knobs; PUT or POST /knobs; DELETE /knobs"},
+                    {"error": f"here are GET {READ}; PUT or POST /knobs; DELETE /knobs"},
                 )
 
     def _all(self) -> dict[str, Any]:
@@ -75,6 +80,15 @@ class ControlServer:
             "mails": [mail.as_json() for mail in self._mail.mails],
             "errands": self._errands.errands.counts,
             "hosts": {} if self._hosts is None else self._hosts.counts,
+        }
+
+    def _state(self) -> dict[str, Any]:
+        """As short however many mails there are."""
+        return {
+            "knobs": self._knobs.values(),
+            "defaults": Knobs().values(),
+            "requests": self._schedule.request_count,
+            "mails": self._mail.counts["kept"],
         }
 
     def _turn(self, body: bytes) -> Reply:

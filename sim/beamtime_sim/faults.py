@@ -48,6 +48,7 @@ def _rate(value: object) -> float:
 def _text(value: object) -> str:
     if not isinstance(value, str):
         raise TypeError
+    value.encode()  # half a letter of UTF-16 could be sent to nobody
     return value
 
 

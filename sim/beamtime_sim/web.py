@@ -56,7 +56,8 @@ class Reply:
 
 def json_reply(status: int, body: Any, **headers: str) -> Reply:
     """Return a reply with a JSON body, in UTF-8."""
-    return Reply(status=status, body=json.dumps(body, ensure_ascii=False).encode(), headers=headers)
+    text = json.dumps(body, ensure_ascii=False)
+    return Reply(status=status, body=text.encode(errors="replace"), headers=headers)
 
 
 class WebServer:

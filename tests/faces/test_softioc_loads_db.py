@@ -16,11 +16,12 @@ from c_ioc import MODULE, SERVE, START, ask, environment
 
 PREFIX = "99bm:Beamtime:"
 SHIPPED = db_dir() / "beamtime.substitutions"
+TRAINING = db_dir() / "sim.substitutions"
 
 
 @pytest.fixture(scope="module")
 def shipped() -> RecordSet:
-    return load_records([SHIPPED], prefix=PREFIX)
+    return load_records([SHIPPED, TRAINING], prefix=PREFIX)
 
 
 def descriptions(records: RecordSet) -> dict[str, str]:
@@ -39,11 +40,13 @@ def shown(lines: Sequence[str]) -> list[str]:
 
 
 def test_every_row_loads_as_macros_of_its_template(shipped: RecordSet, tmp_path: Path) -> None:
-    rows = parse_substitutions(SHIPPED.read_text(), path=SHIPPED, macros={"P": "99bm:", "R": "Beamtime:"})
+    macros = {"P": "99bm:", "R": "Beamtime:"}
+    files = (SHIPPED, TRAINING)
+    rows = [row for one in files for row in parse_substitutions(one.read_text(), path=one, macros=macros)]
     arguments = list(MODULE)
     for row in rows:
-        macros = ",".join(f'{name}="{value}"' for name, value in row.macros.items())
-        arguments += ["-m", macros, "-d", row.template]
+        given = ",".join(f'{name}="{value}"' for name, value in row.macros.items())
+        arguments += ["-m", given, "-d", row.template]
 
     names = ask(tmp_path / "answer", arguments, "dbl")
 
@@ -52,7 +55,10 @@ def test_every_row_loads_as_macros_of_its_template(shipped: RecordSet, tmp_path:
 
 
 def test_c_reads_the_substitutions_themselves(shipped: RecordSet, tmp_path: Path) -> None:
-    load = f"c_loads(c.dbCore.dbLoadTemplate, {SHIPPED.name!r}, 'P=99bm:,R=Beamtime:')"
+    load = "; ".join(
+        f"c_loads(c.dbCore.dbLoadTemplate, {one.name!r}, 'P=99bm:,R=Beamtime:')"
+        for one in (SHIPPED, TRAINING)
+    )
     expected = descriptions(shipped)
 
     lines = ask(

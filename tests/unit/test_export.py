@@ -88,5 +88,8 @@ def test_the_page_shows_every_record_once(site: RecordSet) -> None:
     assert "| `users[].last` | Last name | string |" in structures
 
 
-def test_the_committed_page_is_the_one_of_the_records(shipped: RecordSet) -> None:
-    assert PAGE.read_text(encoding="utf-8") == reference_page(shipped), "write it again: beamtime export"
+def test_the_committed_page_is_the_one_of_the_records_and_of_those_for_training() -> None:
+    every = load_records(shipped_files(training=True), prefix=PREFIX)
+
+    assert PAGE.read_text(encoding="utf-8") == reference_page(every), "write it again: beamtime export"
+    assert "## Training\n\nOnly where the site file names a box at `sim:`" in reference_page(every)

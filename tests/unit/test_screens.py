@@ -134,6 +134,26 @@ def test_a_sites_own_button_appears_by_itself_and_what_cannot_be_undone_asks(tmp
     assert asking == ["Purge Buffer"]
 
 
+@pytest.mark.parametrize("tables", [True, False])
+def test_a_site_with_a_box_has_its_faults_on_a_screen_and_no_other_site(
+    records: RecordSet, *, tables: bool
+) -> None:
+    training = load_records(shipped(training=True), prefix=PREFIX)
+    screens = {screen.name: screen for screen in read_screens(training, tables=tables)}
+    without = {screen.name: screen for screen in read_screens(records, tables=tables)}
+
+    shown = {getattr(widget, "channel", "") for widget in screens["beamtime_training"].widgets}
+    main = screens["beamtime"].widgets
+
+    assert lint(list(screens.values()), training) == []
+    assert {one.suffix for one in training.records.values() if one.knob} | {"SimReset", "SimMessage"} <= shown
+    assert "beamtime_training" in {widget.screen for widget in main if isinstance(widget, Link)}
+    assert "SimMessage" in {getattr(widget, "channel", "") for widget in main}
+    assert screens["beamtime"].height <= 1020
+    assert set(screens) - set(without) == {"beamtime_training"}
+    assert not [one for one in without["beamtime"].widgets if "Sim" in getattr(one, "channel", "")]
+
+
 FAULTS: dict[str, tuple[Widget, str]] = {
     "channel": (Reading(box=HERE, channel="NoSuchRecord"), "there is no record NoSuchRecord"),
     "table": (Grid(box=HERE, channel="NoSuchTable"), "there is no table NoSuchTable"),

@@ -257,6 +257,19 @@ def test_who_sees_no_tables_has_their_numbers_and_lines(shipped: RecordSet) -> N
     }
 
 
+def test_a_box_has_its_records_beside_its_knobs() -> None:
+    training = load_records(
+        [db_dir() / "beamtime.substitutions", db_dir() / "sim.substitutions"], prefix=PREFIX
+    )
+    told = {word: record.suffix for word, record in training.reports("training")}
+    reset = training.ask("reset-knobs")
+
+    assert told == {"message": "SimMessage", "requests": "SimRequests", "mails": "SimMails"}
+    assert reset is not None
+    assert (reset.suffix, reset.asg, reset.states) == ("SimReset", "staff", ("Done", "Reset"))
+    assert not [one.name for one in training.records.values() if not one.desc or not one.group]
+
+
 def test_the_buttons_are_busy_records_where_a_site_asks_for_them() -> None:
     found = load_records([SHIPPED], prefix=PREFIX, macros={"BUSY": "busy"})
 

@@ -88,6 +88,7 @@ def test_a_new_box_writes_a_complete_site_file(tmp_path: Path) -> None:
             "allow": ["example.edu", "example.org", "example.com"],
             "timeout_s": 10,
         },
+        "sim": {"url": f"http://127.0.0.1:{ports['control']}/"},
         "epics": {"ca_port": ports["ca"], "pva_port": ports["pva"], "interfaces": ["127.0.0.1"]},
     }
 

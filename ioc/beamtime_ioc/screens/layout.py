@@ -15,7 +15,7 @@ from beamtime_ioc.screens.widgets import Band, Box, Grid, Link, Paint, Screen, W
 
 FILE_NAME = "screens.yaml"
 MARGIN, LABEL = 10, 125
-LAMPS_A_ROW = 3
+LAMPS_A_ROW, LINKS_A_ROW = 3, 8
 EVERYTHING = "everything"
 """All groups of records."""
 
@@ -47,11 +47,18 @@ def read_screens(records: RecordSet, path: Path | None = None, *, tables: bool =
         found = cast(Mapping[str, Row], yaml.safe_load(path.read_text(encoding="utf-8")))
     except (OSError, yaml.YAMLError) as error:
         raise RecordFileError(path, 0, f"is no layout of screens: {error}") from error
+    drawn = {name: content for name, content in found.items() if _is_for(records, content)}
     return [
         page.screen()
-        for name, content in found.items()
-        for page in _pages(records, path, name, {**content, "tables": tables})
+        for name, content in drawn.items()
+        for page in _pages(records, path, name, {**content, "tables": tables, "drawn": drawn})
     ]
+
+
+def _is_for(records: RecordSet, content: Row) -> bool:
+    """A page that is `for` a group is left out where no record is of it."""
+    group = content.get("for")
+    return group is None or any(record.group == group for record in records.records.values())
 
 
 def _pages(records: RecordSet, path: Path, name: str, content: Row) -> "Sequence[_Page]":
@@ -249,12 +256,17 @@ class _Page:
         self._add(Grid(box=Box(self.left, self.y, self.right - self.left, height), channel=name))
         self.y += height + 2 * GAP
 
-    def _links(self, links: Sequence[Row]) -> None:
+    def _links(self, named: Sequence[Row]) -> None:
+        links = [one for one in named if self._is_drawn(str(one["screen"]))]
+        height = LINE + 2 if len(links) <= LINKS_A_ROW else LINE  # smaller letters
         width = (self.right - self.left + GAP) // len(links) - GAP
         for at, link in enumerate(links):
-            box = self._box(self.left + at * (width + GAP), width, LINE + 2)
-            self._add(Link(box=box, label=str(link["label"]), screen=str(link["screen"])))
-        self.y += LINE + 2 + GAP
+            box = self._box(self.left + at * (width + GAP), width, height)
+            self._add(Link(box=box, label=str(link["label"]), screen=str(link["screen"]).removesuffix("?")))
+        self.y += height + GAP
+
+    def _is_drawn(self, screen: str) -> bool:
+        return not screen.endswith("?") or screen[:-1] in self.content["drawn"]
 
     # -- actions ----------------------------------------------------------------------------
 
