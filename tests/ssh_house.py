@@ -30,7 +30,8 @@ from pg_house import free_port
 START_S = 20.0
 PROGRAMS = (
     *("sh", "bash", "env", "timeout", "id", "stat", "mkdir", "chmod", "chgrp", "ls", "head", "tail", "grep"),
-    *("dd", "od", "tr", "cat", "ln", "mv", "rm", "df", "getent", "setfacl", "getfacl", "sleep", "true"),
+    *("dd", "od", "tr", "cat", "ln", "mv", "rm", "df", "find", "getent", "setfacl", "getfacl", "sleep"),
+    *("true",),
 )
 """All that is used over there, and what the tests use besides."""
 WHOLE_PATH = "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin"
@@ -242,3 +243,10 @@ def on_path(directory: Path, name: str, text: str) -> dict[str, str]:
     path.write_text(text)
     path.chmod(0o755)
     return {"PATH": f"{directory}:{os.environ['PATH']}"}
+
+
+def runs(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False

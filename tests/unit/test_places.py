@@ -5,7 +5,7 @@ import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
-from typing import cast
+from typing import Any, cast
 
 import pytest
 
@@ -137,6 +137,18 @@ def test_a_disk_without_its_marker_is_not_filled(ground: Ground) -> None:
     assert error.sentence == f"{ground.prefix}{ground.top}/.mounted is missing, so the disk is not mounted"
 
 
+def test_a_top_that_has_to_be_a_mount_point_is_looked_at_as_one(ground: Ground) -> None:
+    error = cast(PlaceError, ground.refusal(PlaceError, mount=True))
+    mounted = ground.place(top=PurePosixPath("/dev/shm"), path="{name}", mount=True)
+    root = replace(mounted, top=PurePosixPath("/"))
+
+    assert error.state == "NOT_MOUNTED"
+    assert error.sentence == f"{ground.prefix}{ground.top} is no mount point, so the disk is not mounted"
+    assert ground.hosts().find_directory(mounted, EXPERIMENT) is None
+    with pytest.raises(PlaceError, match="may not write in"):
+        ground.hosts().find_directory(root, EXPERIMENT)
+
+
 @pytest.mark.parametrize("level", ["2026-11", f"2026-11/{NAME}"])
 def test_what_is_in_the_way_is_named_and_no_link_is_followed(ground: Ground, level: str) -> None:
     path = ground.top / level
@@ -211,6 +223,47 @@ def test_a_directory_with_files_and_no_marker_belongs_to_somebody(ground: Ground
     error = ground.refusal(ConflictError)
 
     assert "holds files (scan_0.h5, scan_1.h5, scan_2.h5, ...) but no .experiment.json" in error.sentence
+
+
+def test_where_the_site_says_so_a_directory_that_nobody_has_marked_is_taken_with_what_is_in_it(
+    ground: Ground,
+) -> None:
+    directory = bare(ground.top / "2026-11" / NAME)
+    for number in range(5):
+        (directory / f"scan_{number}.h5").write_text("precious")
+    place, hosts = ground.place(existing="reuse"), ground.hosts()
+
+    looked = hosts.find_directory(place, EXPERIMENT)
+    ground.made(existing="reuse")
+    found = cast(dict[str, str], hosts.find_directory(place, EXPERIMENT))
+    ground.made()
+
+    assert looked is None
+    assert (
+        found["warning"]
+        == f"{ground.prefix}{directory} stood before, with scan_0.h5, scan_1.h5, scan_2.h5, ..."
+    )
+    assert (found["mode"], key_in(directory)) == ("2770", "aps:300011")
+    assert {path.read_text() for path in directory.glob("scan_*.h5")} == {"precious"}
+
+
+def test_not_even_then_the_directory_of_another_experiment_is_taken(ground: Ground) -> None:
+    ground.made(OTHER)
+
+    error = ground.refusal(ConflictError, existing="reuse")
+
+    assert "belongs to experiment aps:300012" in error.sentence
+
+
+def test_a_sibling_is_taken_too_and_one_that_is_unreadable_is_not(ground: Ground) -> None:
+    fields: dict[str, Any] = {"siblings": ("_rec",), "existing": "reuse"}
+    rec = bare(ground.top / "2026-11" / f"{NAME}_rec")
+    (rec / "slice.tiff").touch()
+    ground.made(**fields)
+    (rec / ".experiment.json").write_text("{}")
+
+    with pytest.raises(ConflictError, match="does not say whose directory this is"):
+        ground.hosts().find_directory(ground.place(**fields), EXPERIMENT)
 
 
 def a_link(marker: Path) -> None:
