@@ -13,8 +13,7 @@ from beamtime_ioc.errors import BeamtimeError, ConflictError, PlaceError
 from beamtime_ioc.filled_table import Rows
 from beamtime_ioc.identity import IdentityRecords
 from beamtime_ioc.lookout import Look, Lookout, clock
-from beamtime_ioc.model import Experiment, Place, one_line
-from beamtime_ioc.places import Room
+from beamtime_ioc.model import Experiment, Place, Room, one_line
 from beamtime_ioc.ports import Hosts
 from beamtime_ioc.progress import RunView, StepState
 

@@ -2,7 +2,7 @@
 
 import pydantic
 
-from beamtime_ioc.places import Room
+from beamtime_ioc.model import Room
 
 
 class Bounds(pydantic.BaseModel):

@@ -6,8 +6,7 @@ from pathlib import PurePosixPath
 
 from beamtime_handlers.clients.hosts.tally import Tally
 from beamtime_ioc.errors import BeamtimeError, ConflictError, PlaceError
-from beamtime_ioc.model import Place
-from beamtime_ioc.places import Content
+from beamtime_ioc.model import Content, Place
 
 SLACK_S = 2.0
 """How long a host has to say how far its count came, after that was ended there."""

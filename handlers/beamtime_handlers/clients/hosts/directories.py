@@ -15,8 +15,7 @@ from beamtime_handlers.clients.hosts.reach import Level, Reach, Trail, wanted_at
 from beamtime_handlers.clients.hosts.tally import Tally
 from beamtime_handlers.clients.hosts.trouble import user_name, where
 from beamtime_ioc.errors import BeamtimeError, ConflictError, NotVerifiedError, PlaceError
-from beamtime_ioc.model import Experiment, Json, Place, Site
-from beamtime_ioc.places import Content, Room
+from beamtime_ioc.model import Content, Experiment, Json, Place, Room, Site
 from beamtime_ioc.ports import Health
 
 MOST_AT_ONCE = 32
