@@ -69,12 +69,18 @@ class Host:
     def home(self) -> Path:
         return self.directory / "home"
 
+    @property
+    def banner(self) -> Path:
+        """What it writes before each login, in words that are trouble elsewhere."""
+        return self.directory / "banner"
+
     def make(self, authorized: Path) -> None:
         for directory in (self.directory, self.bin, self.home):
             directory.mkdir(mode=0o755)
         for name in PROGRAMS:
             (self.bin / name).symlink_to(program(name))
         make_key(self.directory / "host")
+        self.banner.write_text("Permission denied to others. Host key verification failed. done\n")
         config = {
             "Port": self.port,
             "ListenAddress": "127.0.0.1",
@@ -87,6 +93,7 @@ class Host:
             "KbdInteractiveAuthentication": "no",
             "AllowUsers": getpass.getuser(),
             "PrintMotd": "no",
+            "Banner": self.banner,
             "SetEnv": f"PATH={self.bin} HOME={self.home}",
         }
         if ssh_version() >= (9, 8):  # a key that is refused must not shut out the next test
@@ -190,6 +197,22 @@ class SshHouse:
             "known_hosts": str(self.directory / "known_hosts"),
         }
 
+    @contextmanager
+    def key_with(self, path: Path, command: str) -> Generator[str]:
+        """A key whose logins run a command: there `$SSH_ORIGINAL_COMMAND` is what was asked for."""
+        make_key(path)
+        before, quotes = self.authorized.read_text(), command.replace('"', '\\"')
+        self.authorized.write_text(f'{before}command="{quotes}" {path.with_suffix(".pub").read_text()}')
+        try:
+            yield str(path)
+        finally:
+            self.authorized.write_text(before)
+
+    @property
+    def authorized(self) -> Path:
+        """The keys that may log in, a line each."""
+        return self.directory / "user.pub"
+
     def place(self, host: Host, top: Path, **fields: Any) -> Place:
         return Place(**{"name": host.name, "host": host.name, "top": PurePosixPath(top), **fields})
 
@@ -217,7 +240,7 @@ def ssh_house() -> Generator[SshHouse]:
         make_key(directory / "user")
         known, config = "", "GlobalKnownHostsFile /dev/null\nIdentityAgent none\n"
         for host in (house.det1, house.ana1):
-            host.make(directory / "user.pub")
+            host.make(house.authorized)
             kind, key, *_ = (host.directory / "host.pub").read_text().split()
             known += f"[127.0.0.1]:{host.port} {kind} {key}\n"
             config += f"Host {host.name}\n  HostName 127.0.0.1\n  Port {host.port}\n"

@@ -5,7 +5,7 @@ import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
-from typing import Any, cast
+from typing import cast
 
 import pytest
 
@@ -225,47 +225,6 @@ def test_a_directory_with_files_and_no_marker_belongs_to_somebody(ground: Ground
     assert "holds files (scan_0.h5, scan_1.h5, scan_2.h5, ...) but no .experiment.json" in error.sentence
 
 
-def test_where_the_site_says_so_a_directory_that_nobody_has_marked_is_taken_with_what_is_in_it(
-    ground: Ground,
-) -> None:
-    directory = bare(ground.top / "2026-11" / NAME)
-    for number in range(5):
-        (directory / f"scan_{number}.h5").write_text("precious")
-    place, hosts = ground.place(existing="reuse"), ground.hosts()
-
-    looked = hosts.find_directory(place, EXPERIMENT)
-    ground.made(existing="reuse")
-    found = cast(dict[str, str], hosts.find_directory(place, EXPERIMENT))
-    ground.made()
-
-    assert looked is None
-    assert (
-        found["warning"]
-        == f"{ground.prefix}{directory} stood before, with scan_0.h5, scan_1.h5, scan_2.h5, ..."
-    )
-    assert (found["mode"], key_in(directory)) == ("2770", "aps:300011")
-    assert {path.read_text() for path in directory.glob("scan_*.h5")} == {"precious"}
-
-
-def test_not_even_then_the_directory_of_another_experiment_is_taken(ground: Ground) -> None:
-    ground.made(OTHER)
-
-    error = ground.refusal(ConflictError, existing="reuse")
-
-    assert "belongs to experiment aps:300012" in error.sentence
-
-
-def test_a_sibling_is_taken_too_and_one_that_is_unreadable_is_not(ground: Ground) -> None:
-    fields: dict[str, Any] = {"siblings": ("_rec",), "existing": "reuse"}
-    rec = bare(ground.top / "2026-11" / f"{NAME}_rec")
-    (rec / "slice.tiff").touch()
-    ground.made(**fields)
-    (rec / ".experiment.json").write_text("{}")
-
-    with pytest.raises(ConflictError, match="does not say whose directory this is"):
-        ground.hosts().find_directory(ground.place(**fields), EXPERIMENT)
-
-
 def a_link(marker: Path) -> None:
     elsewhere = marker.parents[3] / "elsewhere.json"
     elsewhere.write_text('{"experiment": "aps:300011"}')
@@ -324,6 +283,18 @@ def test_what_does_not_stand_or_not_as_wanted_is_not_verified(ground: Ground) ->
     (directory / ".experiment.json").unlink()
     with pytest.raises(NotVerifiedError, match=r"wanted \.experiment\.json of aps:300011, found none"):
         hosts.check_directory(place, EXPERIMENT)
+
+
+def test_directories_under_both_rules_stand_side_by_side(ground: Ground) -> None:
+    old = replace(EXPERIMENT, people=(Person(last_name="Müller-Łukasik", is_pi=True),))
+    new = replace(old, key="aps:300014")
+
+    before = ground.made(old, path="{pi}-{proposal}", names="legacy")
+    after = ground.made(new, path="{pi}-{proposal}", names="safe")
+    ground.made(old, path="{pi}-{proposal}", names="legacy")
+
+    assert {path.name for path in ground.top.iterdir()} == {"Muller-ukasik-9100001", "Muller_Lukasik-9100001"}
+    assert (key_in(before), key_in(after)) == (old.key, new.key)
 
 
 @pytest.mark.parametrize(
