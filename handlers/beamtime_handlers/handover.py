@@ -40,7 +40,7 @@ def handover(run: Run, experiment: Experiment, *, choice: Choice = "") -> None:
     chosen = coming["key"] if choice or without else ""
     begun = run.call("begin-beamtime", experiment=experiment, choice=chosen)
     if begun:
-        run.progress(1.0, "; ".join((f"{experiment.name} is closed", *lies, begun)))
+        run.progress(1.0, "; ".join((f"{experiment.name} is closed", begun, *lies)))
 
 
 def _look_up(schedule: Schedule | None, identity: Identity, site: Site, choice: str, goes_on: bool) -> Json:

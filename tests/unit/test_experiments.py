@@ -469,8 +469,8 @@ def test_one_press_ends_one_beamtime_and_begins_the_next() -> None:
     assert identity.current() == B
     assert identity.closed(A.key) is not None
     assert outcome.message == (
-        f"{A.name} is closed; det1: not checked: no hosts is configured; "
-        f"{B.name} has begun: 1 directory, mail is off"
+        f"{A.name} is closed; {B.name} has begun: 1 directory, mail is off; "
+        "det1: not checked: no hosts is configured"
     )
     fractions = [post.fraction for post in run.history]
     assert fractions == sorted(fractions)
