@@ -31,7 +31,7 @@ from libca import (
 from timing import spread, timed
 
 PREFIX = "99bm:Beamtime:"
-NUMBER, TEXT, BUTTON = PREFIX + "BenchNumber", PREFIX + "BenchText", PREFIX + "BeginBeamtime"
+NUMBER, TEXT = PREFIX + "BenchNumber", PREFIX + "BenchText"
 PAUSE_S = 0.002
 
 
@@ -200,17 +200,19 @@ def waits(request: dict[str, Any]) -> dict[str, list[float]]:
     return found
 
 
-def waits_during_runs(request: dict[str, Any]) -> dict[str, list[float]]:
-    """The same while BeginBeamtime runs, pressed again at its end; another client presses."""
-    found: dict[str, list[float]] = {}
+def runs(request: dict[str, Any]) -> dict[str, Any]:
+    """The same while another client presses a button, again at each end; and how long each run took."""
+    found: dict[str, Any] = {}
     for server in request["servers"]:
-        client, presser = Client(server["ca"], NUMBER), Client(server["ca"], BUTTON)
+        client, presser = Client(server["ca"], NUMBER), Client(server["ca"], PREFIX + request["button"])
         times: list[float] = []
+        took_s: list[float] = []
         get = getter(client.chid, DBR_DOUBLE, 1)
         for _ in range(request["runs"]):
             ended = threading.Event()
             handler = HANDLER(lambda event, ended=ended: ended.set())
             one = ctypes.c_double(1)
+            began = time.perf_counter()
             with presser.attached():
                 sent = ctypes.byref(one)
                 check(LIBCA.ca_array_put_callback(DBR_DOUBLE, 1, presser.chid, sent, handler, None))
@@ -219,7 +221,8 @@ def waits_during_runs(request: dict[str, Any]) -> dict[str, list[float]]:
                 while not ended.is_set():
                     times.append(timed(get))
                     time.sleep(PAUSE_S)
-        found[server["label"]] = spread(times)
+            took_s.append(time.perf_counter() - began)
+        found[server["label"]] = {"gets_ms": spread(times), "runs_s": took_s}
     return found
 
 
@@ -228,7 +231,7 @@ TASKS = {
     "pipelined": pipelined,
     "crowds": crowds,
     "waits": waits,
-    "waits_during_runs": waits_during_runs,
+    "runs": runs,
 }
 
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from effort import FULL, QUICK, Effort
 from looking import looks_up
 from mailing import mails
+from placing import hanging, places
 from pressing import presses
 from remembering import remembers, remembers_there
 from resuming import resumes
@@ -36,6 +37,8 @@ GROUPS: dict[str, Callable[[House, Effort], Group]] = {
     "look-up": looks_up,
     "loop": loop,
     "crowd": crowd,
+    "places": places,
+    "hanging": hanging,
     "engine": works,
     "resume": resumes,
     "mail": mails,

@@ -131,10 +131,10 @@ def loop(house: House, effort: Effort) -> Group:
     with ExitStack() as stack:
         servers = [stack.enter_context(house.ours()), stack.enter_context(house.bare())]
         rest: Rounds = run_client("ca_clients.py", "waits", servers, seconds=effort.steady_s)
-        busy: Rounds = run_client("ca_clients.py", "waits_during_runs", servers[:1], runs=effort.runs)
+        busy = run_client("ca_clients.py", "runs", servers[:1], button="BeginBeamtime", runs=effort.runs)
     lines: list[Line] = []
     for index, what in enumerate(("median", "99 of 100 below", "longest")):
-        at_rest, bare, at_work = rest["ours"][index], rest["bare"][index], busy["ours"][index]
+        at_rest, bare, at_work = rest["ours"][index], rest["bare"][index], busy["ours"]["gets_ms"][index]
         lines += [
             Line(what=f"get at rest, {what}", ours=f"{at_rest:.2f} ms", peer=f"bare {bare:.2f} ms"),
             Line(what=f"get while BeginBeamtime runs, {what}", ours=f"{at_work:.2f} ms"),

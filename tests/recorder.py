@@ -10,7 +10,7 @@ from ssh_house import on_path, program
 WORD = r"'(?:[A-Za-z0-9_./:,]|\\0[0-3][0-7]{2})*'"
 LINES = re.compile(
     rf"token=[0-9a-f]{{16}}|plain {WORD}; [a-z]+=\$word|marker={WORD}|bits=0[0-7]{{4}}|files=\d+ largest=\d+"
-    rf"|ask_space=1?|(?:look|make (?:bare|new|ours))(?: {WORD})*|stuck=\d*|begin"
+    rf"|ask_space=1? mount=1?|(?:look|count|make (?:bare|new|adopt|ours))(?: {WORD})*|stuck=\d*|begin"
     r"|say done|main\(\) \{|\}|main </dev/null|exit 0|"
 )
 """All lines that may reach a shell besides our own constant text."""

@@ -30,7 +30,8 @@ from pg_house import free_port
 START_S = 20.0
 PROGRAMS = (
     *("sh", "bash", "env", "timeout", "id", "stat", "mkdir", "chmod", "chgrp", "ls", "head", "tail", "grep"),
-    *("dd", "od", "tr", "cat", "ln", "mv", "rm", "df", "getent", "setfacl", "getfacl", "sleep", "true"),
+    *("dd", "od", "tr", "cat", "ln", "mv", "rm", "df", "find", "getent", "setfacl", "getfacl", "sleep"),
+    *("true",),
 )
 """All that is used over there, and what the tests use besides."""
 WHOLE_PATH = "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin"
@@ -68,12 +69,18 @@ class Host:
     def home(self) -> Path:
         return self.directory / "home"
 
+    @property
+    def banner(self) -> Path:
+        """What it writes before each login, in words that are trouble elsewhere."""
+        return self.directory / "banner"
+
     def make(self, authorized: Path) -> None:
         for directory in (self.directory, self.bin, self.home):
             directory.mkdir(mode=0o755)
         for name in PROGRAMS:
             (self.bin / name).symlink_to(program(name))
         make_key(self.directory / "host")
+        self.banner.write_text("Permission denied to others. Host key verification failed. done\n")
         config = {
             "Port": self.port,
             "ListenAddress": "127.0.0.1",
@@ -86,6 +93,7 @@ class Host:
             "KbdInteractiveAuthentication": "no",
             "AllowUsers": getpass.getuser(),
             "PrintMotd": "no",
+            "Banner": self.banner,
             "SetEnv": f"PATH={self.bin} HOME={self.home}",
         }
         if ssh_version() >= (9, 8):  # a key that is refused must not shut out the next test
@@ -189,6 +197,22 @@ class SshHouse:
             "known_hosts": str(self.directory / "known_hosts"),
         }
 
+    @contextmanager
+    def key_with(self, path: Path, command: str) -> Generator[str]:
+        """A key whose logins run a command: there `$SSH_ORIGINAL_COMMAND` is what was asked for."""
+        make_key(path)
+        before, quotes = self.authorized.read_text(), command.replace('"', '\\"')
+        self.authorized.write_text(f'{before}command="{quotes}" {path.with_suffix(".pub").read_text()}')
+        try:
+            yield str(path)
+        finally:
+            self.authorized.write_text(before)
+
+    @property
+    def authorized(self) -> Path:
+        """The keys that may log in, a line each."""
+        return self.directory / "user.pub"
+
     def place(self, host: Host, top: Path, **fields: Any) -> Place:
         return Place(**{"name": host.name, "host": host.name, "top": PurePosixPath(top), **fields})
 
@@ -216,7 +240,7 @@ def ssh_house() -> Generator[SshHouse]:
         make_key(directory / "user")
         known, config = "", "GlobalKnownHostsFile /dev/null\nIdentityAgent none\n"
         for host in (house.det1, house.ana1):
-            host.make(directory / "user.pub")
+            host.make(house.authorized)
             kind, key, *_ = (host.directory / "host.pub").read_text().split()
             known += f"[127.0.0.1]:{host.port} {kind} {key}\n"
             config += f"Host {host.name}\n  HostName 127.0.0.1\n  Port {host.port}\n"
@@ -242,3 +266,10 @@ def on_path(directory: Path, name: str, text: str) -> dict[str, str]:
     path.write_text(text)
     path.chmod(0o755)
     return {"PATH": f"{directory}:{os.environ['PATH']}"}
+
+
+def runs(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False

@@ -3,7 +3,7 @@
 import asyncio
 import threading
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import PurePosixPath
@@ -14,6 +14,7 @@ from beamtime_ioc.access import load_gate
 from beamtime_ioc.board import Board
 from beamtime_ioc.errors import BeamtimeError
 from beamtime_ioc.model import Beamtime, Experiment, Json, Place, Site
+from beamtime_ioc.places import Content, Room
 from beamtime_ioc.ports import Health
 from beamtime_ioc.records import load_records, shipped
 
@@ -90,6 +91,8 @@ class AskedHosts:
     disks: dict[str, Asked] = field(default_factory=dict[str, Asked])
     stands: dict[str, Json] = field(default_factory=dict[str, Json])
     experiments: list[tuple[str, str]] = field(default_factory=list[tuple[str, str]])
+    rooms: dict[str, Room] = field(default_factory=dict[str, Room])
+    asked_room: list[str] = field(default_factory=list[str])
 
     def disk(self, name: str) -> Asked:
         return self.disks.setdefault(name, Asked())
@@ -107,11 +110,18 @@ class AskedHosts:
         self.disk(place.name).ask()
         return self.stands.get(place.name)
 
+    def room(self, place: Place) -> Room:
+        self.asked_room.append(place.name)
+        return self.rooms.get(place.name, Room(free_bytes=10**12, state="ok"))
+
     def make_directory(self, place: Place, experiment: Experiment) -> None:
         raise BeamtimeError("a watch makes nothing")
 
     def check_directory(self, place: Place, experiment: Experiment) -> Json:
         raise BeamtimeError("a watch makes nothing")
+
+    def contents(self, place: Place, experiment: Experiment) -> Sequence[Content]:
+        raise BeamtimeError("a watch counts nothing")
 
 
 def site(*places: str) -> Site:

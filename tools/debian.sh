@@ -8,6 +8,7 @@ TEST_PACKAGES=(
     'postgresql:/usr/lib/postgresql/*/bin/initdb'   # the tests run a server of their own
     openssh-server:sshd # other hosts with directories are servers of the tests' own
     openssh-client:ssh-keygen
+    tcsh:tcsh           # another login shell than sh
     acl:setfacl         # directories with access lists; as root also: lets the test user read a closed checkout
 )
 

@@ -35,12 +35,12 @@ def handover(run: Run, experiment: Experiment, *, choice: Choice = "") -> None:
     if without:
         run.hold("ask the schedule who comes", without)
     run.progress(0.1, f"ending {experiment.name}")
-    run.call("end-beamtime", experiment=experiment)
+    lies = run.call("end-beamtime", experiment=experiment)
     run.progress(0.2, f"beginning {coming['name']}")
     chosen = coming["key"] if choice or without else ""
     begun = run.call("begin-beamtime", experiment=experiment, choice=chosen)
     if begun:
-        run.progress(1.0, f"{experiment.name} is closed; {begun}")
+        run.progress(1.0, "; ".join((f"{experiment.name} is closed", begun, *lies)))
 
 
 def _look_up(schedule: Schedule | None, identity: Identity, site: Site, choice: str, goes_on: bool) -> Json:

@@ -78,7 +78,7 @@ SERVICE_REPORTS: Mapping[str, tuple[Kind, ...]] = {
 PROGRAM_REPORTS: Mapping[str, Mapping[str, tuple[Kind, ...]]] = {
     "engine": ENGINE_REPORTS,
     "services": {"down": (Kind.INTEGER,), "count": (Kind.INTEGER,)},
-    "hosts": {"ok": (Kind.INTEGER,), "count": (Kind.INTEGER,)},
+    "hosts": {"ok": _COUNT, "count": _COUNT, "low": _COUNT, "least-free": (Kind.FLOAT,)},
     "checklist": {"step": _TEXT, "failing": _TEXT},
     "candidates": {"message": _TEXT, "count": _COUNT, **{str(n): _TEXT for n in range(1, 11)}},
     "outbox": {"deferred": _COUNT, "undelivered": _COUNT, "unsure": _COUNT},

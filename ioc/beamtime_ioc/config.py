@@ -72,6 +72,8 @@ class SiteFile:
                 siblings=tuple(place.siblings),
                 subdirectories=tuple(place.subdirectories),
                 acl=tuple(place.acl),
+                mount=place.mount,
+                existing=place.existing,
             )
             for place in frame.places
         ]

@@ -92,6 +92,15 @@ def _entry(text: str) -> str:
     return f"{'user' if found[1].startswith('u') else 'group'}:{found[2]}:{found[3]}"
 
 
+def _existing(value: Any) -> Any:
+    if value == "suffix":
+        raise ValueError(
+            "no directory gets -2 behind its name: an experiment has one name, the same everywhere; with "
+            "{beamtime} in name: of experiment: each beamtime has its own. What can be said is fail or reuse"
+        )
+    return value
+
+
 SitePath = Annotated[Path, BeforeValidator(_no_nul)]
 SiteText = Annotated[str, BeforeValidator(_no_nul)]
 
@@ -127,6 +136,12 @@ class PlaceSettings(Part):
     acl: list[Annotated[str, AfterValidator(_entry)]] = Field(
         default_factory=list[str],
         description="access list of what is made and of what comes into it, by setfacl, such as g:bm99:rwx",
+    )
+    mount: bool = Field(False, description="true: top must be a mount point, or nothing is made below it")
+    existing: Annotated[Literal["fail", "reuse"], BeforeValidator(_existing)] = Field(
+        "fail",
+        description="what becomes of a directory that stands already, holds files and does not say whose it "
+        "is. fail: a conflict. reuse: it is taken for the experiment. One that says so is never taken",
     )
 
     @pydantic.model_validator(mode="after")

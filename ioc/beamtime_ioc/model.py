@@ -4,15 +4,15 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 from functools import cache
-from pathlib import PurePosixPath
 from typing import TypeVar
 from zoneinfo import ZoneInfo
 
 import pydantic
 
 from beamtime_ioc.addresses import Address, typed_address
-from beamtime_ioc.names import Safe, SafeName, fill, one_line, safe_cycle
+from beamtime_ioc.names import SafeName, fill, one_line, safe_cycle
 from beamtime_ioc.people import Person, SafetyForm, people_of, sorted_people, with_form
+from beamtime_ioc.places import Content, Naming, Place, Room
 from beamtime_ioc.times import local_time, parse_time
 
 __all__ = [
@@ -20,6 +20,7 @@ __all__ = [
     "Address",
     "Answer",
     "Beamtime",
+    "Content",
     "Cycle",
     "Experiment",
     "Json",
@@ -27,6 +28,7 @@ __all__ = [
     "Naming",
     "Person",
     "Place",
+    "Room",
     "RunState",
     "SafeName",
     "SafetyForm",
@@ -141,21 +143,6 @@ class Beamtime:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Naming:
-    """What an experiment was called when it was first seen, and of what its paths are made.
-
-    Kept for good: a schedule that corrects a name must not give the same experiment a second directory.
-    """
-
-    name: str
-    start: datetime
-    end: datetime
-    pi: str = ""
-    proposal: str = ""
-    cycle: str = ""
-
-
-@dataclass(frozen=True, kw_only=True)
 class Experiment:
     """Whose data are taken: the beamtime as this beamline works with it.
 
@@ -218,62 +205,6 @@ class Experiment:
         pi = replace(self.pi, **{last: text}, is_pi=True)
         people = tuple(pi if person.is_pi else person for person in self.people) or (pi,)
         return replace(self, people=people, source="manual", edited=edited)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Place:
-    """A directory tree on a computer where experiments get a directory.
-
-    Parameters
-    ----------
-    top
-        Must exist; it is never made.
-    path
-        Template of the directory below `top`; levels are made one by one.
-    marker
-        File below `top` that says that the right disk is mounted.
-    host
-        Where it is, as ssh names it; empty: what this computer sees. `user` and `port` are those of ssh.
-    siblings
-        Endings such as `_rec`: beside the directory stands one with each.
-    subdirectories
-        Paths of what stands inside the directory.
-    acl
-        Entries of an access list, such as `group:bm99:rwx`.
-    """
-
-    name: str
-    top: PurePosixPath
-    path: str = "{start:%Y-%m}/{name}"
-    mode: int = 0o2770
-    group: str = ""
-    marker: str = ""
-    names: str = "safe"
-    """The rule by which texts are made safe."""
-    host: str = ""
-    user: str = ""
-    port: int | None = None
-    siblings: tuple[str, ...] = ()
-    subdirectories: tuple[str, ...] = ()
-    acl: tuple[str, ...] = ()
-
-    def path_for(self, experiment: Experiment) -> PurePosixPath:
-        """The experiment's directory below `top`, as a full path."""
-        naming = experiment.naming
-        filled = fill(
-            self.path,
-            self.names,
-            name=Safe(naming.name),
-            start=naming.start,
-            end=naming.end,
-            pi=naming.pi,
-            proposal=naming.proposal,
-            cycle=safe_cycle(naming.cycle),
-        )
-        parts = PurePosixPath(filled).parts
-        if not parts or filled.startswith("/") or any(part in (".", "..") for part in parts):
-            raise ValueError(f"{filled!r} does not lie below the top directory")
-        return self.top.joinpath(*parts)
 
 
 @dataclass(frozen=True, kw_only=True)

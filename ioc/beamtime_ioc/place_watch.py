@@ -13,7 +13,7 @@ from beamtime_ioc.errors import BeamtimeError, ConflictError, PlaceError
 from beamtime_ioc.filled_table import Rows
 from beamtime_ioc.identity import IdentityRecords
 from beamtime_ioc.lookout import Look, Lookout, clock
-from beamtime_ioc.model import Experiment, Place, one_line
+from beamtime_ioc.model import Experiment, Place, Room, one_line
 from beamtime_ioc.ports import Hosts
 from beamtime_ioc.progress import RunView, StepState
 
@@ -27,6 +27,10 @@ ABSENT, READY, UNKNOWN = "absent", "ready", "unknown"
 
 CONFLICT, TIMEOUT, UNREACHABLE = "CONFLICT", "TIMEOUT", "UNREACHABLE"
 """What is wrong: these, and the states of a PlaceError."""
+
+NO_ROOM = Room()
+SHORT = ("low", "full")
+"""States of the room of a place that has little."""
 
 STEP = "directory "
 """How a line of the checklist begins that makes one: place and path follow."""
@@ -50,6 +54,7 @@ class PlaceView:
     sentence: str = ""
     since: datetime | None = None
     checked: datetime | None = None
+    room: Room = NO_ROOM
 
     @property
     def is_well(self) -> bool:
@@ -62,6 +67,7 @@ class _Seen:
     path: str
     state: str
     sentence: str
+    room: Room = NO_ROOM
 
 
 class PlaceWatch:
@@ -76,7 +82,7 @@ class PlaceWatch:
         None where the site has no such service: then no place is looked at.
     """
 
-    columns = ("name", "host", "top", "path", "state", "sentence", "checked")
+    columns = ("name", "host", "top", "path", "state", "free_gb", "space", "sentence", "checked")
 
     def __init__(
         self,
@@ -159,11 +165,11 @@ class PlaceWatch:
         if seen is not None:
             made = seen.state == EXISTS and self._made.get(one_line(f"{STEP}{name}:{seen.path}"), False)
             state = CREATED if made else seen.state
-            view = replace(before, path=seen.path, state=state, sentence=seen.sentence)
+            view = replace(before, path=seen.path, state=state, sentence=seen.sentence, room=seen.room)
         elif look.late:
-            view = replace(before, state=TIMEOUT)
+            view = replace(before, state=TIMEOUT, room=NO_ROOM)
         else:
-            view = replace(before, state=UNREACHABLE, sentence=str(look.error))
+            view = replace(before, state=UNREACHABLE, sentence=str(look.error), room=NO_ROOM)
         since = before.since if before.state == view.state and before.since else look.asked
         if look.late:
             top = f"{before.place.host}:" if before.place.host else ""
@@ -188,13 +194,20 @@ class PlaceWatch:
         return UNDEFINED if any(view.state == UNKNOWN for view in self.views.values()) else QUIET
 
     def _show_counts(self) -> None:
-        alarm = self._alarm()
+        views, alarm = self.views.values(), self._alarm()
+        known = [view.room.free_gb for view in views if view.room.free_bytes is not None]
         for word, record in self._counts.items():
             cell = self.board.cells[record.name]
             if word == "count":
-                cell.show(len(self.views))
-            elif alarm != UNDEFINED:
-                cell.show(sum(view.is_well for view in self.views.values()), alarm)
+                cell.show(len(views))
+            elif word == "least-free":
+                cell.show(min(known) if known else cell.value, QUIET if known else UNDEFINED)
+            elif alarm == UNDEFINED:
+                continue  # not all was looked at yet
+            elif word == "low":
+                cell.show(sum(view.room.state in SHORT for view in views))
+            else:
+                cell.show(sum(view.is_well for view in views), alarm)
 
     # -- source of a table ------------------------------------------------------------------
 
@@ -209,6 +222,8 @@ class PlaceWatch:
             "top": str(view.place.top),
             "path": view.path,
             "state": view.state,
+            "free_gb": view.room.free_gb,
+            "space": "" if view.room == NO_ROOM else view.room.state,
             "sentence": view.sentence,
             "checked": checked,
         }
@@ -225,23 +240,42 @@ def look_at(hosts: Hosts, place: Place, experiment: Experiment | None) -> _Seen:
     BeamtimeError
         It cannot be looked at.
     """
-    key, path = experiment.key if experiment else "", ""
+    key = experiment.key if experiment else ""
+    path = _path(place, experiment) if experiment else ""
     try:
-        if experiment is None:
-            return _Seen(experiment=key, path=path, state=READY, sentence=hosts.check_place(place).sentence)
-        path = _path(place, experiment)
-        found = hosts.find_directory(place, experiment)
+        state, sentence = _standing(hosts, place, experiment, path)
+        room = hosts.room(place)
     except (ConflictError, PlaceError) as error:
-        state = error.state if isinstance(error, PlaceError) else CONFLICT
-        return _Seen(experiment=key, path=path, state=state, sentence=str(error))
+        state, sentence, room = _trouble(error), str(error), _room_in(hosts, place, error)
     except BeamtimeError as error:
-        return _Seen(experiment=key, path=path, state=UNREACHABLE, sentence=str(error))
+        state, sentence, room = UNREACHABLE, str(error), NO_ROOM
+    return _Seen(experiment=key, path=path, state=state, sentence=sentence, room=room)
+
+
+def _standing(hosts: Hosts, place: Place, experiment: Experiment | None, path: str) -> tuple[str, str]:
+    """State and sentence of a place that can be used."""
+    if experiment is None:
+        return READY, hosts.check_place(place).sentence
+    found = hosts.find_directory(place, experiment)
     if found is None:
-        return _Seen(experiment=key, path=path, state=ABSENT, sentence=f"{place.name}: {path} stands not yet")
+        taken = ", or holds files and will be taken with them" if place.existing == "reuse" else ""
+        return ABSENT, f"{place.name}: {path} stands not yet{taken}"
     warning = found.get("warning", "") if isinstance(found, dict) else ""
-    return _Seen(
-        experiment=key, path=path, state=EXISTS, sentence=str(warning) or f"{place.name}: {path} stands"
-    )
+    return EXISTS, str(warning) or f"{place.name}: {path} stands"
+
+
+def _trouble(error: ConflictError | PlaceError) -> str:
+    return error.state if isinstance(error, PlaceError) else CONFLICT
+
+
+def _room_in(hosts: Hosts, place: Place, error: ConflictError | PlaceError) -> Room:
+    """The room of a place where something is wrong; one that does not answer is not asked a second time."""
+    if _trouble(error) in (UNREACHABLE, TIMEOUT):
+        return NO_ROOM
+    try:
+        return hosts.room(place)
+    except BeamtimeError:
+        return NO_ROOM
 
 
 def _path(place: Place, experiment: Experiment) -> str:

@@ -14,6 +14,7 @@ from typing import Any, Protocol, Self
 from beamtime_ioc.errors import BeamtimeError
 from beamtime_ioc.model import (
     Beamtime,
+    Content,
     Cycle,
     Experiment,
     Json,
@@ -21,6 +22,7 @@ from beamtime_ioc.model import (
     Naming,
     Person,
     Place,
+    Room,
     SafetyForm,
     Site,
 )
@@ -104,6 +106,28 @@ class Hosts(Service, Protocol):
         ------
         PlaceError
             The top directory is missing, not mounted, may not be written, or has too little space.
+        """
+        ...
+
+    def room(self, place: Place) -> Room:
+        """How much space there is.
+
+        Raises
+        ------
+        PlaceError
+            The top directory cannot be looked at.
+        """
+        ...
+
+    def contents(self, place: Place, experiment: Experiment) -> Sequence[Content]:
+        """What lies in the experiment's directory, then in each sibling; counted until a limit.
+
+        What cannot be counted says why.
+
+        Raises
+        ------
+        PlaceError
+            The place's template gives no path.
         """
         ...
 

@@ -29,6 +29,7 @@ from beamtime_ioc.errors import (
     StepFailedError,
 )
 from beamtime_ioc.model import Experiment, Json, Place, RunState, from_json
+from beamtime_ioc.places import Content
 from beamtime_ioc.testing import FakeRun, MemoryIdentity
 from choice_house import NOW, SITE, MemorySchedule, visit
 
@@ -341,9 +342,58 @@ def test_an_ended_experiment_is_closed_and_a_second_end_changes_nothing() -> Non
     current = identity.current()
     assert current == replace(A, open=False)
     assert identity.closed(A.key) == since
-    assert lines(run) == [("end of aps:30001", "made")]
-    assert lines(again) == [("end of aps:30001", "stands already")]
+    assert lines(run)[0] == ("end of aps:30001", "made")
+    assert lines(again)[0] == ("end of aps:30001", "stands already")
     assert run.text.startswith(f"{A.name} is closed since ")
+
+
+class Disks:
+    """Places of which one does not answer; nothing else is asked of them here."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+
+    def contents(self, place: Place, experiment: Experiment) -> list[Content]:
+        self.asked.append(place.name)
+        if place.name == "ana1":
+            raise BeamtimeError("ana1 cannot be asked", advice="look whether it is on")
+        path = place.path_for(experiment)
+        rec = Content(path=path.with_name(f"{path.name}_rec"), state="EMPTY")
+        return [Content(path=path, state="OK", files=412, size_bytes=1_200_000_000), rec]
+
+
+def test_the_end_says_what_lies_at_each_place_and_no_place_keeps_it_from_ending() -> None:
+    identity, disks = MemoryIdentity(A), Disks()
+    places = tuple(Place(name=name, top=PurePosixPath("/data")) for name in ("det1", "ana1"))
+    run = FakeRun(
+        site=replace(SITE, places=places), services={"identity": identity, "hosts": disks}, experiment=A
+    )
+
+    planned = run.planning()
+    end_beamtime(planned, A)
+    still_open = identity.closed(A.key) is None
+    end_beamtime(run, A)
+
+    lies = [f"det1: 412 files, 1.2 GB, {A.name}_rec: empty", "ana1: not checked: ana1 cannot be asked"]
+    assert still_open
+    assert planned.lines == [
+        f"would make: end of {A.key}",
+        *(f"read: what lies at the places: {line}" for line in lies),
+    ]
+    assert run.text.endswith("; ".join(["", *lies]))
+    assert sorted(disks.asked) == ["ana1", "ana1", "det1", "det1"]
+    assert identity.closed(A.key) is not None
+
+
+def test_an_end_without_places_asks_for_none_and_without_hosts_says_so() -> None:
+    nowhere = FakeRun(site=SITE, services={"identity": MemoryIdentity(A)}, experiment=A)
+    without = FakeRun(site=WITH_PLACE, services={"identity": MemoryIdentity(A)}, experiment=A)
+
+    end_beamtime(nowhere, A)
+    end_beamtime(without, A)
+
+    assert lines(nowhere) == [(f"end of {A.key}", "made")]
+    assert without.text.endswith("; det1: not checked: no hosts is configured")
 
 
 def test_an_experiment_is_opened_again() -> None:
@@ -399,6 +449,7 @@ def test_a_beamtime_that_was_ended_is_not_begun_again_by_mistake() -> None:
 HANDED = [
     ("who comes", "read"),
     ("end of aps:30001", "made"),
+    ("what lies at the places", "read"),
     ("who is on beam", "read"),
     ("current experiment aps:30002", "made"),
     ("time of the look-up", "made"),
@@ -417,7 +468,10 @@ def test_one_press_ends_one_beamtime_and_begins_the_next() -> None:
     assert lines(run) == HANDED
     assert identity.current() == B
     assert identity.closed(A.key) is not None
-    assert outcome.message == f"{A.name} is closed; {B.name} has begun: 1 directory, mail is off"
+    assert outcome.message == (
+        f"{A.name} is closed; {B.name} has begun: 1 directory, mail is off; "
+        "det1: not checked: no hosts is configured"
+    )
     fractions = [post.fraction for post in run.history]
     assert fractions == sorted(fractions)
     assert fractions[-1] == 1

@@ -1,6 +1,7 @@
 """Places that are looked at again and again: what stands, what is wrong, and disks that hang."""
 
 import asyncio
+import math
 import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -15,6 +16,7 @@ from beamtime_ioc.errors import BeamtimeError, ConflictError, PlaceError
 from beamtime_ioc.identity import IdentityRecords
 from beamtime_ioc.model import Experiment, RunState
 from beamtime_ioc.place_watch import PlaceWatch
+from beamtime_ioc.places import Room
 from beamtime_ioc.progress import RunView, StepLine, StepState
 from beamtime_ioc.runner import Runner
 from beamtime_ioc.testing.fakes import MemoryIdentity
@@ -108,6 +110,48 @@ def test_without_an_experiment_only_the_top_is_looked_at() -> None:
 
             assert sorted(h.hosts.experiments) == [("ana1", ""), ("det1", "")]
             assert (await h.watch.rows(9)).rows[0]["path"] == ""
+
+    run(body)
+
+
+def test_the_room_of_each_place_stands_in_the_table_and_the_least_of_all_in_a_record() -> None:
+    async def body() -> None:
+        hosts = AskedHosts(rooms={"ana1": Room(free_bytes=3_500_000_000, state="low")})
+        hosts.disk("det1").raising = PlaceError("NO_SPACE", "det1: full", advice="make space")
+        async with house(hosts=hosts) as h:
+            assert h.alarm("HostsLeastFree").severity is Severity.INVALID
+            await until(lambda: h.states() == ("NO_SPACE", "absent"))
+
+            rows = (await h.watch.rows(9)).rows
+            assert [(row["free_gb"], row["space"]) for row in rows] == [(1000, "ok"), (3.5, "low")]
+            assert (h.value("HostsLow"), h.alarm("HostsLow").severity) == (1, Severity.MINOR)
+            assert (h.value("HostsLeastFree"), h.alarm("HostsLeastFree")) == (3.5, QUIET)
+
+            hosts.rooms.clear()
+            h.watch.soon()
+            await until(lambda: h.value("HostsLow") == 0)
+            assert (h.value("HostsLeastFree"), h.alarm("HostsLow")) == (1000, QUIET)
+
+    run(body)
+
+
+def test_a_place_that_does_not_answer_is_not_asked_a_second_time_for_its_room() -> None:
+    async def body() -> None:
+        hosts = AskedHosts()
+        async with house(hosts=hosts) as h:
+            await until(lambda: h.states() == ("absent", "absent"))
+            hosts.asked_room.clear()
+            for name in ("det1", "ana1"):
+                hosts.disk(name).raising = PlaceError("TIMEOUT", f"{name}: hangs", advice="look")
+            h.watch.soon()
+            await until(lambda: h.states() == ("TIMEOUT", "TIMEOUT"))
+
+            assert hosts.asked_room == []
+            row = (await h.watch.rows(9)).rows[0]
+            assert isinstance(row["free_gb"], float)
+            assert math.isnan(row["free_gb"])
+            assert row["space"] == ""
+            assert h.alarm("HostsLeastFree").severity is Severity.INVALID
 
     run(body)
 

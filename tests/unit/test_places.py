@@ -137,6 +137,18 @@ def test_a_disk_without_its_marker_is_not_filled(ground: Ground) -> None:
     assert error.sentence == f"{ground.prefix}{ground.top}/.mounted is missing, so the disk is not mounted"
 
 
+def test_a_top_that_has_to_be_a_mount_point_is_looked_at_as_one(ground: Ground) -> None:
+    error = cast(PlaceError, ground.refusal(PlaceError, mount=True))
+    mounted = ground.place(top=PurePosixPath("/dev/shm"), path="{name}", mount=True)
+    root = replace(mounted, top=PurePosixPath("/"))
+
+    assert error.state == "NOT_MOUNTED"
+    assert error.sentence == f"{ground.prefix}{ground.top} is no mount point, so the disk is not mounted"
+    assert ground.hosts().find_directory(mounted, EXPERIMENT) is None
+    with pytest.raises(PlaceError, match="may not write in"):
+        ground.hosts().find_directory(root, EXPERIMENT)
+
+
 @pytest.mark.parametrize("level", ["2026-11", f"2026-11/{NAME}"])
 def test_what_is_in_the_way_is_named_and_no_link_is_followed(ground: Ground, level: str) -> None:
     path = ground.top / level
@@ -271,6 +283,18 @@ def test_what_does_not_stand_or_not_as_wanted_is_not_verified(ground: Ground) ->
     (directory / ".experiment.json").unlink()
     with pytest.raises(NotVerifiedError, match=r"wanted \.experiment\.json of aps:300011, found none"):
         hosts.check_directory(place, EXPERIMENT)
+
+
+def test_directories_under_both_rules_stand_side_by_side(ground: Ground) -> None:
+    old = replace(EXPERIMENT, people=(Person(last_name="Müller-Łukasik", is_pi=True),))
+    new = replace(old, key="aps:300014")
+
+    before = ground.made(old, path="{pi}-{proposal}", names="legacy")
+    after = ground.made(new, path="{pi}-{proposal}", names="safe")
+    ground.made(old, path="{pi}-{proposal}", names="legacy")
+
+    assert {path.name for path in ground.top.iterdir()} == {"Muller-ukasik-9100001", "Muller_Lukasik-9100001"}
+    assert (key_in(before), key_in(after)) == (old.key, new.key)
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Siblings, subdirectories, groups, access lists and space, on a disk here and over ssh."""
+"""What stands beside or stood before, groups, access lists and space, on a disk here and over ssh."""
 
 import os
 import subprocess
@@ -9,7 +9,7 @@ from typing import Any, cast
 import pytest
 
 from beamtime_ioc.errors import ConflictError, NotVerifiedError, PlaceError
-from disk_house import EXPERIMENT, NAME, OTHER, OUR_GROUP, mode_of
+from disk_house import EXPERIMENT, NAME, OTHER, OUR_GROUP, bare, mode_of
 from places_house import Ground, key_in
 
 # -- what stands beside it, and in it -------------------------------------------------------
@@ -64,6 +64,50 @@ def test_a_subdirectory_keeps_the_mode_that_its_users_gave_it(ground: Ground) ->
     ground.made(subdirectories=("raw",))
 
     assert mode_of(directory / "raw") == "750"
+
+
+# -- what stood before ----------------------------------------------------------------------
+
+
+def test_where_the_site_says_so_a_directory_that_nobody_has_marked_is_taken_with_what_is_in_it(
+    ground: Ground,
+) -> None:
+    directory = bare(ground.top / "2026-11" / NAME)
+    for number in range(5):
+        (directory / f"scan_{number}.h5").write_text("precious")
+    place, hosts = ground.place(existing="reuse"), ground.hosts()
+
+    looked = hosts.find_directory(place, EXPERIMENT)
+    ground.made(existing="reuse")
+    found = cast(dict[str, str], hosts.find_directory(place, EXPERIMENT))
+    ground.made()
+
+    assert looked is None
+    assert (
+        found["warning"]
+        == f"{ground.prefix}{directory} stood before, with scan_0.h5, scan_1.h5, scan_2.h5, ..."
+    )
+    assert (found["mode"], key_in(directory)) == ("2770", "aps:300011")
+    assert {path.read_text() for path in directory.glob("scan_*.h5")} == {"precious"}
+
+
+def test_not_even_then_the_directory_of_another_experiment_is_taken(ground: Ground) -> None:
+    ground.made(OTHER)
+
+    error = ground.refusal(ConflictError, existing="reuse")
+
+    assert "belongs to experiment aps:300012" in error.sentence
+
+
+def test_a_sibling_is_taken_too_and_one_that_is_unreadable_is_not(ground: Ground) -> None:
+    fields: dict[str, Any] = {"siblings": ("_rec",), "existing": "reuse"}
+    rec = bare(ground.top / "2026-11" / f"{NAME}_rec")
+    (rec / "slice.tiff").touch()
+    ground.made(**fields)
+    (rec / ".experiment.json").write_text("{}")
+
+    with pytest.raises(ConflictError, match="does not say whose directory this is"):
+        ground.hosts().find_directory(ground.place(**fields), EXPERIMENT)
 
 
 # -- group and access list ------------------------------------------------------------------

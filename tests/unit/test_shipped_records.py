@@ -249,6 +249,8 @@ def test_who_sees_no_tables_has_their_numbers_and_lines(shipped: RecordSet) -> N
         "services.down": "ServicesDown",
         "hosts.count": "HostCount",
         "hosts.ok": "HostsOk",
+        "hosts.low": "HostsLow",
+        "hosts.least-free": "HostsLeastFree",
         "checklist.step": "ChecklistStep",
         "checklist.failing": "ChecklistFailing",
         "outbox.deferred": "OutboxDeferred",

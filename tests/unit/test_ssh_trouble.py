@@ -2,6 +2,7 @@
 
 import os
 import subprocess
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -214,6 +215,74 @@ def test_a_login_that_ends_at_once_is_told_with_its_code(
 
     assert error.state == "UNREACHABLE"
     assert "host det1 broke off with code 7: closed for the weekend" in error.sentence
+
+
+def test_a_login_shell_that_is_no_sh_reads_the_command_alike(
+    ssh_servers: SshHouse, far_place: Place, tmp_path: Path
+) -> None:
+    shell = f'{program("tcsh")} -c "$SSH_ORIGINAL_COMMAND"'
+    place = replace(far_place, path="$(reboot) `id` !! ; {name}", siblings=("_rec",))
+    with ssh_servers.key_with(tmp_path / "key", shell) as key, ssh_servers.client(identity=key) as hosts:
+        hosts.make_directory(place, EXPERIMENT)
+
+        assert hosts.check_directory(place, EXPERIMENT)
+        assert [str(one) for one in hosts.contents(place, EXPERIMENT)] == ["empty", "empty"]
+
+
+def test_a_banner_before_the_login_is_not_taken_for_trouble(
+    ssh_servers: SshHouse, ssh_hosts: SshHosts, tmp_path: Path
+) -> None:
+    place = ssh_servers.place(ssh_servers.ana1, tmp_path)
+    ssh_hosts.make_directory(place, EXPERIMENT)
+    (tmp_path / "2026-11").chmod(0)
+
+    error = look(ssh_hosts, place)
+
+    (tmp_path / "2026-11").chmod(0o700)
+    assert "Permission denied" in ssh_servers.ana1.banner.read_text()
+    assert error.sentence == f"ana1: ana1:{tmp_path}/2026-11 cannot be used: permission denied"
+
+
+@pytest.mark.parametrize("mask", ["0077", "0777", "0000"])
+def test_the_umask_of_a_login_changes_no_mode(
+    ssh_servers: SshHouse, ssh_hosts: SshHosts, far_place: Place, mask: str
+) -> None:
+    start_up = ssh_servers.det1.home / ".bashrc"
+    start_up.write_text(f"umask {mask}")
+    try:
+        ssh_hosts.make_directory(far_place, EXPERIMENT)
+    finally:
+        start_up.unlink()
+
+    directory = Path(far_place.path_for(EXPERIMENT))
+    assert [mode_of(path) for path in (directory, directory.parent)] == ["2770"] * 2
+    assert mode_of(directory / ".experiment.json") == "644"
+
+
+def test_two_that_make_the_same_directory_at_once_over_there_both_have_it(
+    ssh_servers: SshHouse, far_place: Place
+) -> None:
+    with ssh_servers.client() as first, ssh_servers.client() as second, ThreadPoolExecutor(8) as pool:
+        jobs = [pool.submit(hosts.make_directory, far_place, EXPERIMENT) for hosts in 4 * (first, second)]
+        for job in jobs:
+            job.result()
+
+        assert first.check_directory(far_place, EXPERIMENT)
+    assert os.listdir(far_place.path_for(EXPERIMENT)) == [".experiment.json"]
+
+
+def test_of_two_experiments_that_meet_at_once_over_there_one_gets_it(
+    ssh_hosts: SshHosts, far_place: Place
+) -> None:
+    with ThreadPoolExecutor(2) as pool:
+        jobs = [pool.submit(ssh_hosts.make_directory, far_place, one) for one in (EXPERIMENT, OTHER)]
+        errors = [error for job in jobs if (error := job.exception()) is not None]
+
+    assert [type(error) for error in errors] == [ConflictError]
+    key = key_in(Path(far_place.path_for(EXPERIMENT)))
+    loser = OTHER if key == EXPERIMENT.key else EXPERIMENT
+    assert f"belongs to experiment {key}" in str(errors[0])
+    assert f"not to {loser.key}" in str(errors[0])
 
 
 # -- killed in the middle -------------------------------------------------------------------

@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from beamtime_handlers.clients.hosts.answer import read_answer
 from beamtime_handlers.clients.hosts.connection import Ssh
-from beamtime_handlers.clients.hosts.script import PROGRAM, encoded, look_job, make_job, read_answer
+from beamtime_handlers.clients.hosts.script import PROGRAM, count_job, encoded, look_job, make_job
 from beamtime_handlers.create_directories import create_directories
 from beamtime_ioc.model import Beamtime, Person, Place, Site
 from beamtime_ioc.testing import FakeRun
@@ -72,7 +73,8 @@ def test_what_a_shell_reads_of_a_word_is_the_text(shell: str) -> None:
 def test_a_place_with_any_texts_gives_lines_of_known_form_alone(top: str, group: str, name: str) -> None:
     place = Place(name="det1", top=PurePosixPath("/", top), group=group, marker=name, host="det1")
 
-    for job in (look_job(place, [(name, top)], space=True), make_job(place, (name,), "new")):
+    made, seen = make_job(place, (name,), "new"), look_job(place, [(name, top)], space=True)
+    for job in (made, seen, count_job(place, (top,))):
         assert job.text.count(PROGRAM) == 1
         lines = job.text.replace(PROGRAM, "\n").split("\n")
         assert [line for line in lines if LINES.fullmatch(line) is None] == []
@@ -98,7 +100,7 @@ def test_the_command_itself_reads_alike_in_every_login_shell() -> None:
     limit = ("timeout", "-k", "2")
     ssh = Ssh(words=("ssh",), by_hand=(), limit=limit, connect_timeout_s=5, timeout_s=0.5, sessions=9)
 
-    assert ssh.command == "env LC_ALL=C timeout -k 2 0.5 sh -s"
+    assert ssh.command(ssh.timeout_s) == "env LC_ALL=C timeout -k 2 0.5 sh -s"
 
 
 def test_a_program_that_was_cut_on_its_way_does_nothing(tmp_path: Path) -> None:

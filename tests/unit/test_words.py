@@ -284,7 +284,7 @@ def test_a_preview_looks_and_writes_a_plan_and_makes_nothing() -> None:
     lines = plan(run.order, run.workshop).splitlines()
 
     assert lines == [
-        "read: who",
+        "read: who: somebody",
         "stands already: one",
         "would make: two for somebody",
         "would do: post",

@@ -2,7 +2,7 @@
 
 import os
 import pwd
-from collections.abc import Generator
+from collections.abc import Generator, Iterable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -11,16 +11,20 @@ import pytest
 
 from beamtime_ioc.client import Client
 from beamtime_ioc.errors import BeamtimeError
+from beamtime_ioc.records import load_records, shipped
 from box_house import PREFIX, Box, Ioc, until
 from recorder import Recorder
 from ssh_house import SshHouse
 from wire_house import PvaClient, pva_context
 
 HOSTILE = "x'; touch PWNED; $(touch PWNED) `touch PWNED`\n\"; touch PWNED; # -rf ../../PWNED \\0nn"
-IDENTITY = (
-    *("UserName", "UserLastName", "UserInstitution", "UserBadge", "UserEmail", "ProposalNumber"),
-    *("ProposalTitle", "ESAFNumber", "ESAFDOINumber", "ExperimentName", "ExperimentYearMonth"),
-)
+RECORDS = load_records(shipped(), prefix=PREFIX).records.values()
+IDENTITY = [record.suffix for record in RECORDS if record.field]
+ARGUMENTS = {record.suffix: record.info["beamtime:argument"] for record in RECORDS if record.argument}
+CHECKED = [name for name, argument in ARGUMENTS.items() if argument.endswith((".start", ".end", ".email"))]
+ARMS = {
+    record.suffix.removesuffix("Arm"): record.suffix for record in RECORDS if "beamtime:arm" in record.info
+}
 
 
 @pytest.fixture
@@ -60,6 +64,29 @@ def press(client: Client, button: str) -> str:
     return ""
 
 
+def write(client: Client, names: Iterable[str]) -> set[str]:
+    """Put hostile words into records; those that took them."""
+    took = set[str]()
+    for name in names:
+        with suppress(BeamtimeError, ValueError):  # some of them are not typed, they are chosen or numbers
+            client.write(name, HOSTILE)
+            took.add(name)
+    return took
+
+
+def press_hostile(client: Client, button: str) -> str:
+    """Preview and press with hostile words in all that the press takes; how it ended, in words."""
+    write(client, ARGUMENTS)
+    press(client, f"{button}Preview")
+    if button in ARMS:
+        client.write(ARMS[button], client.read("ExperimentName"))
+    return press(client, button)
+
+
+def user_home() -> Path:
+    return Path(pwd.getpwuid(os.getuid()).pw_dir)
+
+
 def test_directories_on_two_hosts_are_made_watched_and_no_hostile_word_reaches_a_shell(
     box: Box, ioc: Ioc, ssh_servers: SshHouse, recorder: Recorder
 ) -> None:
@@ -76,22 +103,30 @@ def test_directories_on_two_hosts_are_made_watched_and_no_hostile_word_reaches_a
         client.press("CreateDirectories", wait=True)
         until(lambda: states(pva) == ["EXISTS", "CREATED"], "the places")
 
-        for name in IDENTITY:
-            with suppress(BeamtimeError):  # some of them are not typed, they are chosen
-                client.write(name, HOSTILE)
-        for button in client.buttons():
-            press(client, f"{button}Preview")
-            press(client, button)
+        # Hostile words in every record that takes a text, and every button pressed with them.
+        typed = write(client, [*IDENTITY, *ARGUMENTS])
+        buttons = client.buttons()
+        ends = {button: press_hostile(client, button) for button in ("UseManual", *buttons)}
+        write(client, ARGUMENTS)
+        for name in CHECKED:  # times and addresses that are none are refused
+            client.write(name, "")
+        client.press("UseManual", wait=True)
+        client.press("CreateDirectories", wait=True)
         found = rows(pva)
 
     assert "ana1: host ana1 cannot be reached" in failed
     assert "(1 of 2 are done)" in failed
     assert {name: row["host"] for name, row in found.items()} == {"det1": "det1", "ana1": "ana1"}
-    assert len(box.directories()) == 4
+    assert {"UserLastName", "ProposalTitle", "ManualName", "ManualStart"} <= typed
+    assert set(ARMS) <= set(ends)
+    assert len(buttons) >= 10
+    assert "touch PWNED" in ends["UseManual"]  # what was typed has reached the handlers
+    assert len(box.directories()) == 8
     assert recorder.strange() == []
-    assert not [word for word in recorder.words() if "PWNED" in word]
-    assert list(box.directory.rglob("*PWNED*")) == []
-    for where in (ssh_servers.det1.home, Path(pwd.getpwuid(os.getuid()).pw_dir), Path.cwd()):
+    assert not [word for word in recorder.words() if "touch" in word]
+    made = [path for path in box.directory.rglob("*") if path.name == "PWNED"]
+    assert made == []
+    for where in (ssh_servers.det1.home, ssh_servers.ana1.home, user_home(), Path.cwd()):
         assert list(where.glob("*PWNED*")) == []
 
 

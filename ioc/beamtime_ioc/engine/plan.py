@@ -58,7 +58,10 @@ class PlanRun(OrderedRun):
                 raise
             self._say(f"would fail: {title}: {error}")
             return None
-        self.lines.append(f"read: {title}{self._rule(title)}")
+        lines = value if isinstance(value, list) else [value]
+        texts = [line for line in lines if isinstance(line, str)]
+        for line in texts or [""]:  # what is read for people is shown to them
+            self._say(f"read: {title}{self._rule(title)}" + (f": {line}" if line else ""))
         return value
 
     def _rule(self, title: str) -> str:

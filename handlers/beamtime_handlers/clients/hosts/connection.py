@@ -36,12 +36,17 @@ class SshTroubleError(Exception):
     reason
         Continues `host ...`.
     output
-        What it wrote before it was given up; what it does may go on.
+        What it wrote before it was given up.
+    goes_on
+        Whether it may be at work still, over there.
     """
 
-    def __init__(self, state: str, reason: str, advice: str, output: bytes = b"") -> None:
+    def __init__(
+        self, state: str, reason: str, advice: str, *, output: bytes = b"", goes_on: bool = False
+    ) -> None:
         super().__init__(reason)
-        self.state, self.reason, self.advice, self.output = state, reason, advice, output
+        self.state, self.reason, self.advice = state, reason, advice
+        self.output, self.goes_on = output, goes_on
 
     def again(self) -> Self:
         """The same for another thread."""
@@ -69,16 +74,14 @@ class Ssh:
     timeout_s: float
     sessions: int
 
-    @property
-    def command(self) -> str:
+    def command(self, timeout_s: float) -> str:
         """The whole remote command: words that every login shell reads alike."""
-        limit = (*self.limit, f"{self.timeout_s:g}") if self.limit else ()
+        limit = (*self.limit, f"{timeout_s:.3g}") if self.limit else ()
         return " ".join(("env", "LC_ALL=C", *limit, "sh", "-s"))
 
-    @property
-    def patience_s(self) -> float:
+    def patience_s(self, timeout_s: float) -> float:
         """How long this side waits for one command."""
-        return self.connect_timeout_s + self.timeout_s + END_S + SLACK_S
+        return self.connect_timeout_s + timeout_s + END_S + SLACK_S
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,41 +116,45 @@ class Connection:
         self.stuck: dict[str, str] = {}
         """Processes that could not be ended over there, by the top of the place where they hang."""
 
-    def run(self, program: str, is_whole: Callable[[bytes], bool]) -> bytes:
+    def run(self, program: str, is_whole: Callable[[bytes], bool], timeout_s: float | None = None) -> bytes:
         """Run a program for sh over there, and give what it wrote; it may be begun twice.
 
         Parameters
         ----------
         is_whole
             Whether an answer came to its end; else the reason is looked for.
+        timeout_s
+            How long it may take there; by default as for all.
 
         Raises
         ------
         SshTroubleError
         """
+        timeout_s = self.ssh.timeout_s if timeout_s is None else timeout_s
         with self._slot():
-            master, code, output, said = self._run_once(program)
+            master, code, output, said = self._run_once(program, timeout_s)
             if code == SSH_FAILED and not is_whole(output):
                 self._drop(master)  # it may have died: a new one tells what the host says now
-                _, code, output, said = self._run_once(program)
-            if not is_whole(output):
-                raise self._trouble(code, said)
-            return output
+                _, code, output, said = self._run_once(program, timeout_s)
+            if is_whole(output):
+                return output
+            raise self._timed_out(timeout_s, output) if code in TIMED_OUT else self._trouble(code, said)
 
-    def _run_once(self, program: str) -> tuple[Child, int, bytes, str]:
+    def _run_once(self, program: str, timeout_s: float) -> tuple[Child, int, bytes, str]:
         """The connection that was used, the exit code, and what came on stdout and stderr."""
         master, socket = self._open()
         with tempfile.TemporaryFile() as errors:
             options = ("-o", "ControlMaster=no", "-o", f"ControlPath={quoted(socket)}")
-            child = self._start(options, self.ssh.command, errors, stdout=subprocess.PIPE)
+            child = self._start(options, self.ssh.command(timeout_s), errors, stdout=subprocess.PIPE)
+            patience_s = self.ssh.patience_s(timeout_s)
             try:
-                output, _ = child.communicate(program.encode(), timeout=self.ssh.patience_s)
+                output, _ = child.communicate(program.encode(), timeout=patience_s)
             except subprocess.TimeoutExpired as late:
                 child.kill()
                 self._drop(master)
                 with suppress(subprocess.TimeoutExpired):
                     child.communicate(timeout=END_S)
-                raise self._timed_out(self.ssh.patience_s, late.output or b"") from None
+                raise self._timed_out(patience_s, late.output or b"", goes_on=True) from None
             return master, child.returncode, output, _said(errors)
 
     def close(self) -> None:
@@ -242,18 +249,17 @@ class Connection:
         words = ("ssh", *self.ssh.by_hand, *self.target.words, "true")
         return " ".join(shlex.quote(word) for word in words if word != "--")
 
-    def _timed_out(self, after_s: float, output: bytes = b"") -> SshTroubleError:
+    def _timed_out(self, after_s: float, output: bytes = b"", *, goes_on: bool = False) -> SshTroubleError:
         return SshTroubleError(
             "TIMEOUT",
-            f"did not answer within {after_s:g} s",
+            f"did not answer within {after_s:.3g} s",
             f"see whether its disk hangs, and by hand: {self._by_hand}; then press again",
-            output,
+            output=output,
+            goes_on=goes_on,
         )
 
     def _trouble(self, code: int, said: str) -> SshTroubleError:
         hand = f"try by hand: {self._by_hand}; then press again"
-        if code in TIMED_OUT:
-            return self._timed_out(self.ssh.timeout_s)
         if code in NO_PROGRAM:
             return SshTroubleError(
                 "UNREACHABLE",

@@ -4,33 +4,29 @@ import socket
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
+from pathlib import PurePosixPath
 
-from beamtime_handlers.clients.hosts.marker import FILE_NAME, Marker, UnreadableMarkerError
-from beamtime_handlers.clients.hosts.reach import Level, Reach, Wanted, wanted_at
+from beamtime_handlers.clients.hosts.bounds import Bounds
+from beamtime_handlers.clients.hosts.counts import Counts
+from beamtime_handlers.clients.hosts.marker import FILE_NAME, Marker, UnreadableMarkerError, some_of
+from beamtime_handlers.clients.hosts.reach import Level, Reach, Trail, wanted_at
+from beamtime_handlers.clients.hosts.tally import Tally
 from beamtime_handlers.clients.hosts.trouble import user_name, where
 from beamtime_ioc.errors import BeamtimeError, ConflictError, NotVerifiedError, PlaceError
-from beamtime_ioc.model import Experiment, Json, Place, Site
+from beamtime_ioc.model import Content, Experiment, Json, Place, Room, Site
 from beamtime_ioc.ports import Health
 
 MOST_AT_ONCE = 32
 
 
-@dataclass(frozen=True, kw_only=True)
-class Space:
-    """The least free space, in 10^9 bytes; 0: never looked at."""
-
-    warn_gb: float = 0
-    refuse_gb: float = 0
-
-
 class Directories:
     """The port `Hosts` over one way to act on each place; deletes nothing."""
 
-    def __init__(self, site: Site, space: Space, reach: Callable[[Place], Reach]) -> None:
-        self.site, self.space, self._reach = site, space, reach
+    def __init__(self, site: Site, bounds: Bounds, reach: Callable[[Place], Reach]) -> None:
+        self.site, self.bounds, self._reach = site, bounds, reach
+        self._counts = Counts(bounds.count_timeout_s)
 
     # -- port Hosts -------------------------------------------------------------------------
 
@@ -47,7 +43,7 @@ class Directories:
                     stand = stand and is_ours and trail.last.is_owned_well
                 else:
                     stand = stand and not trail.last.left_unfinished
-            return self._described(wanted, trails[0].last) if stand else None
+            return self._described(trails) if stand else None
 
     def make_directory(self, place: Place, experiment: Experiment) -> None:
         by, at = f"{user_name()}@{socket.gethostname()}", datetime.now(self.site.zone)
@@ -67,16 +63,25 @@ class Directories:
                     raise NotVerifiedError(what, wanted=f"{FILE_NAME} of {experiment.key}", found="none")
                 if (one.is_marked and not trail.last.is_owned_well) or trail.last.left_unfinished:
                     raise _not_owned(what, trail.last)
-            return self._described(wanted, trails[0].last)
+            return self._described(trails)
 
     def check_place(self, place: Place) -> Health:
         began = time.monotonic()
         with self._reach(place).look(place, [place.top]) as (trail,):
             top = trail.last
             self._refuse_to_go_on(top)
-            known = "space unknown" if top.free_gb is None else f"{top.free_gb:.4g} GB are free"
+            free = top.free_bytes
+            known = "space unknown" if free is None else f"{free / 1e9:.4g} GB are free"
             sentence = self._warning(top) or f"{place.name}: {known} in {_shown(top)}"
         return Health(ok=True, sentence=sentence, latency_s=time.monotonic() - began)
+
+    def room(self, place: Place) -> Room:
+        with self._reach(place).look(place, [place.top]) as (trail,):
+            return self.bounds.room(trail.last.free_bytes)
+
+    def contents(self, place: Place, experiment: Experiment) -> Sequence[Content]:
+        paths = [one.path for one in wanted_at(place, experiment) if one.is_marked]
+        return self._counts.of(place, paths, partial(self._count, place, experiment))
 
     def check(self) -> Health:
         began, ok, words = time.monotonic(), True, list[str]()
@@ -95,6 +100,16 @@ class Directories:
 
     # -- its parts --------------------------------------------------------------------------
 
+    def _count(self, place: Place, experiment: Experiment, path: PurePosixPath, tally: Tally) -> bool:
+        """Count what lies in one directory; False if it is not there."""
+        reach = self._reach(place)
+        with reach.look(place, [path]) as (trail,):
+            if not trail.is_whole:
+                return False
+            self._whose(experiment, trail.last)
+        reach.tally(place, path, tally)
+        return True
+
     def _whose(self, experiment: Experiment, level: Level) -> Marker | None:
         """The marker, if it is that of the experiment; None in a directory that nobody has used yet."""
         here = where(level.place, level.path)
@@ -107,10 +122,9 @@ class Directories:
             ) from error
         if found is None:
             files = level.files()
-            if files:
+            if files and level.place.existing != "reuse":
                 raise ConflictError(
-                    f"{here} holds files ({', '.join(files[:3])}{', ...' if files[3:] else ''}) "
-                    f"but no {FILE_NAME}",
+                    f"{here} holds files ({some_of(files)}) but no {FILE_NAME}",
                     advice="look whose they are and move the directory away, then press again",
                 )
         elif found.experiment != experiment.key:
@@ -125,42 +139,41 @@ class Directories:
 
     def _refuse_to_go_on(self, level: Level) -> None:
         """Raise PlaceError if nothing can be made in this level; reads only."""
-        place, least = level.place, self.space.refuse_gb
+        place = level.place
         if not level.writable:
             raise PlaceError(
                 "DENIED",
                 f"{place.name}: user {level.me} may not write in {_shown(level)}, or its disk is read-only",
                 advice="let this user write there, then press again",
             )
-        if not least:
+        if not self.bounds.refuse_free_gb:
             return
-        free_gb = level.free_gb
-        if free_gb is None:
+        room = self.bounds.room(level.free_bytes)
+        if room.state == "unknown":
             raise PlaceError(
                 "NO_SPACE",
                 f"{place.name}: nobody can tell how much space {_shown(level)} has",
                 advice="see what `df -P .` says there, or leave out `refuse_free_gb`; then press again",
             )
-        if free_gb < least:
+        if room.state == "full":
             raise PlaceError(
                 "NO_SPACE",
-                f"{place.name}: {_shown(level)} has {free_gb:.3g} GB free, less than the {least:g} GB "
-                "of `refuse_free_gb`",
+                f"{place.name}: {_shown(level)} has {room.free_gb:.3g} GB free, less than the "
+                f"{self.bounds.refuse_free_gb:g} GB of `refuse_free_gb`",
                 advice="make space, then press again",
             )
 
     def _warning(self, level: Level) -> str:
-        least = self.space.warn_gb
-        if not least:
+        """What a run says of the space, if it has to."""
+        room = self.bounds.room(level.free_bytes)
+        if not self.bounds.warn_free_gb or room.state == "ok":
             return ""
-        free_gb = level.free_gb
-        if free_gb is None:
+        if room.state == "unknown":
             return f"{level.place.name}: nobody can tell how much space {_shown(level)} has"
-        if free_gb >= least:
-            return ""
-        return f"{level.place.name}: only {free_gb:.3g} GB are free in {_shown(level)}"
+        return f"{level.place.name}: only {room.free_gb:.3g} GB are free in {_shown(level)}"
 
-    def _described(self, wanted: Sequence[Wanted], level: Level) -> Json:
+    def _described(self, trails: Sequence[Trail[Level]]) -> Json:
+        level, *besides = (trail.last for trail in trails)
         place = level.place
         description: dict[str, Json] = {
             "place": place.name,
@@ -171,10 +184,18 @@ class Directories:
         }
         if place.host:
             description["host"] = place.host
-        if wanted[1:]:
-            description["besides"] = [str(one.path) for one in wanted[1:]]
-        warning = self._warning(level)
+        if besides:
+            description["besides"] = [str(one.path) for one in besides]
+        warnings = (*map(_adopted, (level, *besides)), self._warning(level))
+        warning = "; ".join(filter(None, warnings))
         return {**description, "warning": warning} if warning else description
+
+
+def _adopted(level: Level) -> str:
+    """Of a directory that was not made for the experiment, what lay in it."""
+    marker = level.marker()
+    lay = marker.adopted if marker is not None else ""
+    return f"{where(level.place, level.path)} stood before, with {lay}" if lay else ""
 
 
 def _shown(level: Level) -> str:

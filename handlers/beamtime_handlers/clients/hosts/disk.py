@@ -18,6 +18,7 @@ from beamtime_handlers.clients.hosts.trouble import (
     in_the_way,
     no_acl_tools,
     no_group,
+    no_mount_point,
     no_top,
     not_mounted,
     os_trouble,
@@ -71,6 +72,8 @@ class DiskLevel:
         return level
 
     def _refuse_unmounted(self) -> None:
+        if self.place.mount and not self._is_mount_point():
+            raise no_mount_point(self.place)
         if not self.place.marker:
             return
         try:
@@ -79,6 +82,10 @@ class DiskLevel:
             raise not_mounted(self.place) from error
         except OSError as error:
             raise os_trouble(self.place, self.path / self.place.marker, error) from error
+
+    def _is_mount_point(self) -> bool:
+        here, above = os.fstat(self.fd), os.stat("..", dir_fd=self.fd)
+        return here.st_dev != above.st_dev or here.st_ino == above.st_ino  # nothing is above the root
 
     def below(self, name: str) -> "DiskLevel | None":
         """Open the next level; None if it is absent.
@@ -134,10 +141,10 @@ class DiskLevel:
         return group_name(os.fstat(self.fd).st_gid)
 
     @property
-    def free_gb(self) -> float:
-        """Space for users other than root, in 10^9 bytes."""
+    def free_bytes(self) -> int:
+        """Space for users other than root."""
         disk = os.fstatvfs(self.fd)
-        return disk.f_bavail * disk.f_frsize / 1e9
+        return disk.f_bavail * disk.f_frsize
 
     @property
     def writable(self) -> bool:

@@ -8,28 +8,22 @@ from typing import Literal
 import pydantic
 
 from beamtime_handlers.clients.hosts import marker
-from beamtime_handlers.clients.hosts.directories import Directories, Space
+from beamtime_handlers.clients.hosts.bounds import Bounds
+from beamtime_handlers.clients.hosts.directories import Directories
 from beamtime_handlers.clients.hosts.disk import DiskLevel
 from beamtime_handlers.clients.hosts.marker import Marker
 from beamtime_handlers.clients.hosts.reach import Trail, Whose, below
+from beamtime_handlers.clients.hosts.tally import Tally
 from beamtime_handlers.clients.hosts.trouble import os_trouble
 from beamtime_ioc.errors import BeamtimeError
 from beamtime_ioc.model import Place
 from beamtime_ioc.ports import Context
 
 
-class Settings(pydantic.BaseModel):
+class Settings(Bounds):
     """Section `hosts` of the site file."""
 
-    model_config = pydantic.ConfigDict(extra="forbid", frozen=True)
-
     backend: Literal["local"] = pydantic.Field(default="local", description="Disks that this computer sees.")
-    warn_free_gb: float = pydantic.Field(
-        default=0, ge=0, description="With less free space (in 10^9 bytes) a run says so; 0: never."
-    )
-    refuse_free_gb: float = pydantic.Field(
-        default=0, ge=0, description="With less free space (in 10^9 bytes) nothing new is made; 0: never."
-    )
 
 
 def build(settings: Settings, context: Context) -> Directories:
@@ -39,19 +33,19 @@ def build(settings: Settings, context: Context) -> Directories:
                 f"place {place.name} is on host {place.host}, and `hosts` of the site file is local",
                 advice="write backend: ssh there, or leave out `host` of the place",
             )
-    disks, space = LocalDisks(), Space(warn_gb=settings.warn_free_gb, refuse_gb=settings.refuse_free_gb)
-    return Directories(context.site, space, lambda _place: disks)
+    disks = LocalDisks()
+    return Directories(context.site, settings, lambda _place: disks)
 
 
 class LocalDisks:
     """Works in open directories level by level; follows no link below a top and deletes nothing."""
 
     @contextmanager
-    def look(self, place: Place, paths: Sequence[PurePosixPath]) -> Generator[Sequence[Trail]]:
+    def look(self, place: Place, paths: Sequence[PurePosixPath]) -> Generator[Sequence[Trail[DiskLevel]]]:
         with _at_work(place, paths[0]) as held:
             yield [self._trail(place, path, held) for path in paths]
 
-    def _trail(self, place: Place, path: PurePosixPath, held: ExitStack) -> Trail:
+    def _trail(self, place: Place, path: PurePosixPath, held: ExitStack) -> Trail[DiskLevel]:
         levels = [DiskLevel.top(place, held)]
         for name in below(place, path):
             deeper = levels[-1].below(name)
@@ -76,7 +70,11 @@ class LocalDisks:
             found = whose(level)
             level.own()
             if found is None:
-                _mark(level, marker, whose)
+                _mark(level, marker.on(level.files()), whose)
+
+    def tally(self, place: Place, path: PurePosixPath, tally: Tally) -> None:
+        with _at_work(place, path) as held:
+            tally.count(self._trail(place, path, held).last.fd)
 
 
 def _mark(level: DiskLevel, content: Marker, whose: Whose) -> None:

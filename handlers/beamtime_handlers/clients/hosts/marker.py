@@ -5,8 +5,9 @@ import json
 import os
 import secrets
 import stat
+from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Self, cast
 
@@ -31,6 +32,8 @@ class Marker:
         Key of the experiment, the identity; all else is for people who look.
     created_by
         `user@host` of the process that made the directory.
+    adopted
+        Some of what lay in it when it was taken for the experiment; empty in one that was made for it.
     """
 
     experiment: str
@@ -38,6 +41,7 @@ class Marker:
     proposal: str = ""
     created_by: str = ""
     at: str = ""
+    adopted: str = ""
 
     @classmethod
     def of(cls, experiment: Experiment, created_by: str, at: datetime) -> Self:
@@ -64,12 +68,22 @@ class Marker:
         fields = cast("dict[str, object]", value) if isinstance(value, dict) else {}
         if not isinstance(fields.get("experiment"), str):
             raise UnreadableMarkerError('it has no text "experiment"')
-        known = ("experiment", "name", "proposal", "created_by", "at")
+        known = ("experiment", "name", "proposal", "created_by", "at", "adopted")
         return cls(**{name: one_line(str(fields[name]), 200) for name in known if name in fields})
+
+    def on(self, files: Sequence[str]) -> "Marker":
+        """The marker for a directory where these lie already."""
+        return replace(self, adopted=one_line(some_of(files), 200))
 
     @property
     def text(self) -> str:
-        return json.dumps(vars(self), ensure_ascii=False, indent=1) + "\n"
+        fields = {name: value for name, value in vars(self).items() if value or name != "adopted"}
+        return json.dumps(fields, ensure_ascii=False, indent=1) + "\n"
+
+
+def some_of(files: Sequence[str]) -> str:
+    """The first names, for a sentence."""
+    return ", ".join(files[:3]) + (", ..." if files[3:] else "")
 
 
 def is_ours(file_name: str) -> bool:

@@ -4,9 +4,10 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import PurePosixPath
-from typing import Protocol
+from typing import Generic, Protocol, TypeVar
 
 from beamtime_handlers.clients.hosts.marker import Marker
+from beamtime_handlers.clients.hosts.tally import Tally
 from beamtime_handlers.clients.hosts.trouble import where
 from beamtime_ioc.errors import PlaceError
 from beamtime_ioc.model import Experiment, Place
@@ -33,8 +34,8 @@ class Level(Protocol):
     @property
     def writable(self) -> bool: ...
     @property
-    def free_gb(self) -> float | None:
-        """Space for users other than root, in 10^9 bytes; None if it cannot be told."""
+    def free_bytes(self) -> int | None:
+        """Space for users other than root; None if it cannot be told."""
         ...
 
     @property
@@ -62,8 +63,11 @@ class Level(Protocol):
         ...
 
 
+AnyLevel = TypeVar("AnyLevel", bound=Level, covariant=True)
+
+
 @dataclass(frozen=True)
-class Trail:
+class Trail(Generic[AnyLevel]):
     """The way from a top down to a directory, as far as it stands.
 
     Parameters
@@ -74,11 +78,11 @@ class Trail:
         Whether it ends at that directory.
     """
 
-    levels: Sequence[Level]
+    levels: Sequence[AnyLevel]
     is_whole: bool
 
     @property
-    def last(self) -> Level:
+    def last(self) -> AnyLevel:
         return self.levels[-1]
 
 
@@ -88,7 +92,9 @@ Whose = Callable[[Level], Marker | None]
 class Reach(Protocol):
     """A way to act on places: on a disk, or over ssh."""
 
-    def look(self, place: Place, paths: Sequence[PurePosixPath]) -> AbstractContextManager[Sequence[Trail]]:
+    def look(
+        self, place: Place, paths: Sequence[PurePosixPath]
+    ) -> AbstractContextManager[Sequence[Trail[Level]]]:
         """The ways to some directories below the place's top; changes nothing.
 
         Raises
@@ -107,7 +113,17 @@ class Reach(Protocol):
         marker
             What to put into it; None: it gets none.
         whose
-            Asked before it is touched and when it has a marker; raises ConflictError.
+            Asked before it is touched and when it has a marker; raises ConflictError. Where it gives None the
+            directory may be marked, whatever lies in it.
+
+        Raises
+        ------
+        PlaceError
+        """
+        ...
+
+    def tally(self, place: Place, path: PurePosixPath, tally: Tally) -> None:
+        """Count what lies in a directory, until it is done or the time is over.
 
         Raises
         ------

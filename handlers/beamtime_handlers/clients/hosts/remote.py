@@ -1,12 +1,13 @@
 """The disks of another host, as programs for its sh tell of them."""
 
 import errno
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from beamtime_handlers.clients.hosts import trouble as say
+from beamtime_handlers.clients.hosts.answer import Answer, Walk, read_answer
 from beamtime_handlers.clients.hosts.connection import Connection, SshTroubleError
 from beamtime_handlers.clients.hosts.marker import (
     FILE_NAME,
@@ -23,9 +24,12 @@ from beamtime_handlers.clients.hosts.reach import (
     cannot_own,
     mode_holds,
 )
-from beamtime_handlers.clients.hosts.script import Answer, Job, Walk, look_job, make_job, read_answer
+from beamtime_handlers.clients.hosts.script import Job, count_job, look_job, make_job
+from beamtime_handlers.clients.hosts.tally import UNREAD, Tally
 from beamtime_ioc.errors import PlaceError
 from beamtime_ioc.model import Place, one_line
+
+LEAST_S = 0.1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,8 +67,8 @@ class RemoteLevel:
         return self.fields[5] == "1"
 
     @property
-    def free_gb(self) -> float | None:
-        return None if self.walk.free_bytes is None else self.walk.free_bytes / 1e9
+    def free_bytes(self) -> int | None:
+        return self.walk.free_bytes
 
     @property
     def is_owned_well(self) -> bool:
@@ -112,7 +116,7 @@ class RemoteDisks:
         self.connection, self.asks_space = connection, asks_space
 
     @contextmanager
-    def look(self, place: Place, paths: Sequence[PurePosixPath]) -> Generator[Sequence[Trail]]:
+    def look(self, place: Place, paths: Sequence[PurePosixPath]) -> Generator[Sequence[Trail[RemoteLevel]]]:
         space = self.asks_space or list(paths) == [place.top]
         ways = [below(place, path) for path in paths]
         answer = self._ask(place, look_job(place, ways, space=space, stuck=self._stuck(place)))
@@ -126,10 +130,26 @@ class RemoteDisks:
             return
         level = self._made(place, path, "new", marker)
         found = whose(level)
-        if found is not None and not level.is_owned_well:
+        if found is None:
+            level = self._made(place, path, "adopt", marker.on(level.files()))
+            whose(level)
+        elif not level.is_owned_well:
             level = self._made(place, path, "ours")
         if not level.is_owned_well:
             raise cannot_own(level)
+
+    def tally(self, place: Place, path: PurePosixPath, tally: Tally) -> None:
+        def hear(answer: Answer) -> None:
+            count = answer.walks[0].count if answer.walks else None
+            if count is not None:
+                tally.files, tally.size_bytes = count.files, count.size_bytes
+                if count.code:
+                    tally.reason = "" if count.code == "0" else UNREAD
+
+        job = count_job(place, below(place, path), stuck=self._stuck(place))
+        answer = self._ask(place, job, timeout_s=max(tally.left_s, LEAST_S), hear=hear)
+        if not self._trail(place, path, answer.walks[0], answer).is_whole:
+            raise say.vanished(place, path)
 
     def _made(self, place: Place, path: PurePosixPath, how: str, marker: Marker | None = None) -> RemoteLevel:
         answer = self._ask(place, make_job(place, below(place, path), how, marker, stuck=self._stuck(place)))
@@ -141,13 +161,24 @@ class RemoteDisks:
     def _stuck(self, place: Place) -> str:
         return self.connection.stuck.get(str(place.top), "")
 
-    def _ask(self, place: Place, job: Job) -> Answer:
+    def _ask(
+        self,
+        place: Place,
+        job: Job,
+        *,
+        timeout_s: float | None = None,
+        hear: Callable[[Answer], None] = lambda answer: None,
+    ) -> Answer:
+        """Have it done; what was said is heard though its end did not come."""
         try:
-            output = self.connection.run(job.text, lambda said: read_answer(job.token, said).is_whole)
+            output = self.connection.run(
+                job.text, lambda said: read_answer(job.token, said).is_whole, timeout_s
+            )
         except SshTroubleError as error:
-            hanging = read_answer(job.token, error.output).processes
-            if hanging:
-                self.connection.stuck[str(place.top)] = hanging
+            said = read_answer(job.token, error.output)
+            hear(said)
+            if error.goes_on and said.processes:
+                self.connection.stuck[str(place.top)] = said.processes
             raise PlaceError(
                 error.state, f"{place.name}: host {place.host} {error.reason}", advice=error.advice
             ) from error
@@ -160,9 +191,10 @@ class RemoteDisks:
                 advice="see whether its disk hangs, then press again",
             )
         self.connection.stuck.pop(str(place.top), None)
+        hear(answer)
         return answer
 
-    def _trail(self, place: Place, path: PurePosixPath, walk: Walk, answer: Answer) -> Trail:
+    def _trail(self, place: Place, path: PurePosixPath, walk: Walk, answer: Answer) -> Trail[RemoteLevel]:
         trouble = self._trouble(place, path, walk, answer)
         if trouble is not None:
             raise trouble
@@ -185,6 +217,8 @@ class RemoteDisks:
         number = say.WORDS.get(walk.said.lower())
         if walk.end == "top" and number in (errno.ENOENT, errno.ENOTDIR):
             return say.no_top(place) if number == errno.ENOENT else say.top_is_no_directory(place)
+        if walk.end == "mount":
+            return say.no_mount_point(place)
         if walk.end == "mounted" and number == errno.ENOENT:
             return say.not_mounted(place)
         if walk.end in ("group", "tools"):

@@ -1,17 +1,16 @@
-"""What is done on another host: a program for its sh, and what its answer means.
+"""What is done on another host: a program for its sh.
 
 The program comes over stdin, so that no login shell reads it. Every word that is not ours stands in it as
 letters, digits and octal numbers: there is nothing in it that a shell could take for more than a word.
 """
 
-import re
 import secrets
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from beamtime_handlers.clients.hosts.marker import LARGEST_BYTES, Marker
 from beamtime_handlers.clients.hosts.reach import all_entries
-from beamtime_ioc.model import Place, one_line
+from beamtime_ioc.model import Place
 
 PLAIN = frozenset(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_./:,")
 LEAST_FILES = 20
@@ -66,6 +65,10 @@ top() {
   if [ -n "$acl" ]; then
     { command -v setfacl && command -v getfacl; } >/dev/null 2>&1 || { say 'end tools'; return 1; }
   fi
+  if [ -n "$mount" ]; then
+    here=$(stat -c '%d %i' .) above=$(stat -c '%d %i' ..)
+    if [ "${here% *}" = "${above% *}" ] && [ "$here" != "$above" ]; then say 'end mount'; return 1; fi
+  fi
   path=$PWD
   status level
 }
@@ -109,6 +112,28 @@ look() {
   content
   say 'end here'
 }
+count() {
+  say walk
+  top || return 0
+  for name do
+    plain "$name"
+    enter || return 0
+  done
+  {
+    find . -type f ! -path './.experiment.json' ! -path './.experiment.json.*.part' \
+      -exec stat -c %s {} + 2>/dev/null
+    echo "end $?"
+  } | tally
+  say 'end here'
+}
+tally() {
+  number=0 bytes=0
+  while read -r size code; do
+    if [ "$size" = end ]; then say "counted $number $bytes $code"; return; fi
+    number=$((number + 1)) bytes=$((bytes + size))
+    case $number in *00) say "so-far $number $bytes" ;; esac
+  done
+}
 own() {
   if [ -n "$group" ] && [ "$its_group" != "$group" ] && [ "$gid" != "$group" ]; then
     chgrp -- "$group" . 2>/dev/null
@@ -123,7 +148,10 @@ own() {
 left_unfinished() {
   [ "$uid" = "$me" ] && ! { fits && [ -z "$acl" ]; } && [ -z "$(ls -A 2>/dev/null | head -n 1)" ]
 }
-is_unmarked() { [ -z "$(ls -A 2>/dev/null | grep -v '^[.]experiment[.]json[.].*[.]part$' | head -n 1)" ]; }
+is_unmarked() {
+  if [ "$how" = adopt ]; then [ ! -e ./.experiment.json ] && [ ! -L ./.experiment.json ]; return; fi
+  [ -z "$(ls -A 2>/dev/null | grep -v '^[.]experiment[.]json[.].*[.]part$' | head -n 1)" ]
+}
 mark() {
   its_marker=./.experiment.json
   part=$its_marker.$token.part
@@ -202,10 +230,16 @@ def make_job(
     ----------
     how
         `bare`: it gets no marker. `new`: it gets one, unless it has one or holds files: that is not touched.
-        `ours`: it is known to be ours, and gets group and mode again.
+        `adopt`: it gets one, whatever lies in it, unless it has one. `ours`: it is known to be ours, and gets
+        group and mode again.
     """
     call = " ".join(("make", how, *map(_quoted, way)))
     return _job(place, [call], marker=marker.text if marker else "", stuck=stuck)
+
+
+def count_job(place: Place, way: Sequence[str], *, stuck: str = "") -> Job:
+    """Count the files in one directory, at any depth."""
+    return _job(place, [" ".join(("count", *map(_quoted, way)))], stuck=stuck)
 
 
 def _quoted(text: str) -> str:
@@ -230,7 +264,7 @@ def _job(
         f"marker={_quoted(marker)}",
         f"bits={place.mode:05o}",  # with five digits chmod takes setgid away too
         f"files={LEAST_FILES} largest={LARGEST_BYTES + 1}",
-        f"ask_space={'1' if space else ''}",
+        f"ask_space={'1' if space else ''} mount={'1' if place.mount else ''}",
         f"stuck={stuck}",
         "begin",
     ]
@@ -239,98 +273,3 @@ def _job(
     return Job(
         token=token, text=f"token={token}\n{PROGRAM}\nmain() {{\n{body}\n}}\nmain </dev/null\nexit 0\n"
     )
-
-
-@dataclass(kw_only=True)
-class Walk:
-    """What was said of one way.
-
-    Parameters
-    ----------
-    levels
-        Mode, number of the owner, number of the group, owner, group, and whether we may write; the top first.
-    end
-        Why it ended, such as `here` or `absent`, and what was said of that.
-    """
-
-    levels: list[tuple[str, ...]] = field(default_factory=list[tuple[str, ...]])
-    end: str = ""
-    said: str = ""
-    files: list[str] = field(default_factory=list[str])
-    marker: str = ""
-    acl: list[str] = field(default_factory=list[str])
-    free_bytes: int | None = None
-
-
-@dataclass(kw_only=True)
-class Answer:
-    """What a job said.
-
-    Parameters
-    ----------
-    processes
-        Number of the group that all its processes are in.
-    is_stuck
-        Whether an earlier job still hangs there.
-    """
-
-    me: str = ""
-    processes: str = ""
-    is_stuck: bool = False
-    walks: list[Walk] = field(default_factory=list[Walk])
-    is_whole: bool = False
-
-
-def read_answer(token: str, output: bytes) -> Answer:
-    """Read what a job said, between whatever a login writes."""
-    answer = Answer()
-    for line in output.decode("utf-8", "replace").split("\n"):
-        mark, _, said = line.partition(" ")
-        if mark != token:
-            continue
-        word, _, rest = said.partition(" ")
-        if word == "me":
-            # As `id` says it: uid=1000(bm99) gid=...
-            found = re.match(r"uid=(\d+)(?:\(([^)]*)\))?", rest)
-            answer.me = one_line((found[2] or found[1]) if found else "?", 80)
-        elif word == "processes":
-            answer.processes = rest if re.fullmatch(r"[1-9]\d{1,9}", rest, re.ASCII) else ""
-        elif word == "stuck":
-            answer.is_stuck = True
-        elif word == "done":
-            answer.is_whole = True
-        elif word == "walk":
-            answer.walks.append(Walk())
-        elif answer.walks:
-            _note(answer.walks[-1], word, rest)
-    return answer
-
-
-def _note(walk: Walk, word: str, rest: str) -> None:
-    if word == "level":
-        walk.levels.append(_level(rest))
-    elif word == "now" and walk.levels:
-        walk.levels[-1] = _level(rest)
-    elif word == "end":
-        walk.end, _, walk.said = rest.partition(" ")
-    elif word == "file":
-        walk.files.append(rest)
-    elif word == "marker":
-        walk.marker = rest
-    elif word == "acl":
-        walk.acl.append(rest)
-    elif word == "free":
-        walk.free_bytes = _free_bytes(rest)
-
-
-def _level(text: str) -> tuple[str, ...]:
-    # Names of groups may hold blanks, and none a slash.
-    fields = tuple(one_line(field, 80) for field in text.split("/"))
-    well = len(fields) == 6 and re.fullmatch(r"[0-7]{1,5}", fields[0])
-    return fields if well else ("0", "", "", "?", "?", "0")
-
-
-def _free_bytes(text: str) -> int | None:
-    """The fourth column of `df -P`, the one before its percentage: names of file systems may hold blanks."""
-    found = re.fullmatch(r"(1|1024) .*\s\d+\s+-?\d+\s+(-?\d{1,20})\s+\d+%\s.*", text, re.ASCII)
-    return int(found[1]) * int(found[2]) if found else None

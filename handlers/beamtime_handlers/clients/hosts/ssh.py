@@ -11,8 +11,9 @@ from typing import Annotated, Literal
 
 import pydantic
 
+from beamtime_handlers.clients.hosts.bounds import Bounds
 from beamtime_handlers.clients.hosts.connection import Connection, Ssh, Target, quoted
-from beamtime_handlers.clients.hosts.directories import Directories, Space
+from beamtime_handlers.clients.hosts.directories import Directories
 from beamtime_handlers.clients.hosts.local import LocalDisks
 from beamtime_handlers.clients.hosts.remote import RemoteDisks
 from beamtime_ioc.model import Place
@@ -37,20 +38,12 @@ def _path(path: Path | None) -> Path | None:
 SshPath = Annotated[Path | None, pydantic.AfterValidator(_path)]
 
 
-class Settings(pydantic.BaseModel):
+class Settings(Bounds):
     """Section `hosts` of the site file."""
-
-    model_config = pydantic.ConfigDict(extra="forbid", frozen=True)
 
     backend: Literal["ssh"] = pydantic.Field(
         default="ssh",
         description="By OpenSSH for each place with `host`; disks that this computer sees for the rest.",
-    )
-    warn_free_gb: float = pydantic.Field(
-        default=0, ge=0, description="With less free space (in 10^9 bytes) a run says so; 0: never."
-    )
-    refuse_free_gb: float = pydantic.Field(
-        default=0, ge=0, description="With less free space (in 10^9 bytes) nothing new is made; 0: never."
     )
     config: SshPath = pydantic.Field(
         default=None, description="Configuration of ssh; by default that of the user whom the IOC runs as."
@@ -94,11 +87,9 @@ class SshHosts(Directories):
     """Places on other hosts and on this computer."""
 
     def __init__(self, settings: Settings, context: Context) -> None:
-        space = Space(warn_gb=settings.warn_free_gb, refuse_gb=settings.refuse_free_gb)
-        super().__init__(context.site, space, self._reach_of)
+        super().__init__(context.site, settings, self._reach_of)
         self._ssh = _ssh(settings, context)
         self._local = LocalDisks()
-        self._asks_space = bool(settings.warn_free_gb or settings.refuse_free_gb)
         self._connections: dict[Target, Connection] = {}
         self._sockets: Path | None = None
         self._lock = threading.Lock()
@@ -117,7 +108,7 @@ class SshHosts(Directories):
                 name = str(len(self._connections))
                 self._connections[target] = Connection(self._ssh, target, lambda: self._directory() / name)
             connection = self._connections[target]
-        return RemoteDisks(connection, asks_space=self._asks_space)
+        return RemoteDisks(connection, asks_space=self.bounds.ask_space)
 
     def _directory(self) -> Path:
         """Where the connections listen: of this process, and nobody else may enter."""

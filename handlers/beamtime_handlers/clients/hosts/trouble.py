@@ -101,6 +101,15 @@ def not_mounted(place: Place) -> PlaceError:
     )
 
 
+def no_mount_point(place: Place) -> PlaceError:
+    return PlaceError(
+        "NOT_MOUNTED",
+        f"{where(place, place.top)} is no mount point, so the disk is not mounted",
+        advice=f"mount it, or leave out `mount` of place {place.name} in the site file and start the IOC "
+        "again; then press again",
+    )
+
+
 def no_group(place: Place) -> PlaceError:
     return PlaceError(
         "DENIED",
