@@ -51,8 +51,7 @@ def select_experiment(run: Run, experiment: Experiment | None, *, choice: Needed
     if schedule is not None and not without:
         note_look_up(run, identity, datetime.fromisoformat(found["at"]))
     run.progress(1.0, _summary(new, notes, shared, without))
-    whole: dict[str, Json] = to_json(new)
-    return {**whole, "without": without} if without else whole
+    return {**found["experiment"], "without": without} if without else to_json(new)
 
 
 def _look_up(schedule: Schedule | None, identity: Identity, site: Site, choice: str, goes_on: bool) -> Json:
