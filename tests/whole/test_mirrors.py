@@ -57,6 +57,7 @@ def test_each_way_in_which_a_target_can_be_wrong_has_its_sentence(house: LinkHou
 
         until_read(client, "MirrorState", "Failed")
         until(lambda: state(house, "NoSuchRecord") == "Failed", "the missing record")
+        until(lambda: "Waiting" not in [row["state"] for row in rows(house, "Mirrors").values()], "all tried")
         found = {row["target"].removeprefix(PREFIX): row for row in rows(house, "Mirrors").values()}
 
         title = client.read("ProposalTitle")
