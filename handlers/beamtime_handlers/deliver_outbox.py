@@ -5,8 +5,8 @@ from dataclasses import replace
 from functools import partial
 
 from beamtime_ioc.action import Effect, Run, action
-from beamtime_ioc.model import Experiment, Json, Letter, from_json, to_json
-from beamtime_ioc.ports import Mail, Waiting
+from beamtime_ioc.model import Experiment, Json, Letter, Waiting, from_json, to_json
+from beamtime_ioc.ports import Mail
 
 
 @action("deliver-outbox", resource="mail", needs_experiment=False)

@@ -9,8 +9,8 @@ from typing import Any
 
 from beamtime_ioc.action import Effect, Run, action
 from beamtime_ioc.errors import BeamtimeError, OutcomeUnknownError
-from beamtime_ioc.model import Experiment, Json, Letter, Site, from_json, one_line, to_json
-from beamtime_ioc.ports import NO_COPY, Mail, Mailing
+from beamtime_ioc.model import NO_COPY, Experiment, Json, Letter, Mailing, Site, from_json, one_line, to_json
+from beamtime_ioc.ports import Mail
 
 
 @action("email-users", resource="mail")

@@ -17,9 +17,8 @@ from beamtime_ioc.config import read_site_file
 from beamtime_ioc.database import address_of, ask_version, postgres_engine, postgres_trouble
 from beamtime_ioc.errors import BeamtimeError, StateError
 from beamtime_ioc.faces.listening import choose_interfaces, is_ours
-from beamtime_ioc.model import Letter
+from beamtime_ioc.model import Letter, OutboxRow
 from beamtime_ioc.mounts import network_mount
-from beamtime_ioc.ports import OutboxRow
 from beamtime_ioc.registry import load_actions
 from beamtime_ioc.store import FILE_NAME, LEAST_FREE_BYTES
 from beamtime_ioc.tables import FORMAT, about

@@ -10,13 +10,17 @@ from zoneinfo import ZoneInfo
 import pydantic
 
 from beamtime_ioc.addresses import Address, typed_address
+from beamtime_ioc.letters import HAS_ENDED, MAY_BE_SENT, NO_COPY, Letter, Mailing, OutboxRow, Waiting
 from beamtime_ioc.names import SafeName, fill, one_line, safe_cycle
 from beamtime_ioc.people import Person, SafetyForm, people_of, sorted_people, with_form
 from beamtime_ioc.places import Content, Naming, Place, Room
 from beamtime_ioc.times import local_time, parse_time
 
 __all__ = [
+    "HAS_ENDED",
     "MANUAL",
+    "MAY_BE_SENT",
+    "NO_COPY",
     "Address",
     "Answer",
     "Beamtime",
@@ -25,7 +29,9 @@ __all__ = [
     "Experiment",
     "Json",
     "Letter",
+    "Mailing",
     "Naming",
+    "OutboxRow",
     "Person",
     "Place",
     "Room",
@@ -33,6 +39,7 @@ __all__ = [
     "SafeName",
     "SafetyForm",
     "Site",
+    "Waiting",
     "Who",
     "from_json",
     "local_time",
@@ -216,15 +223,14 @@ class Site:
     zone: ZoneInfo
     places: tuple[Place, ...] = ()
     experiment_name: str = "{start:%Y-%m}-{pi}-{proposal}"
+    names: str = "safe"
+    """The rule by which texts are made safe: `safe` or `legacy`."""
     open_steps: frozenset[tuple[str, str]] = frozenset()
     """Steps, each behind the name of the pressed action, that may go on without the schedule."""
 
     def goes_on(self, action: str, step: str) -> bool:
         """Whether a step of a pressed action may go on when the schedule cannot be asked."""
         return (action, step) in self.open_steps
-
-    names: str = "safe"
-    """The rule by which texts are made safe: `safe` or `legacy`."""
 
     def experiment(self, beamtime: Beamtime, first: Naming | None = None) -> Experiment:
         """The beamtime under this site's names and in its zone.
@@ -261,28 +267,6 @@ class Site:
             people=beamtime.people,
         )
         return replace(experiment, first_naming=first or experiment.naming)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Letter:
-    """One message to one person.
-
-    Parameters
-    ----------
-    key
-        Of experiment, template and address: what is accepted under a key is never sent again.
-    """
-
-    key: str
-    to: str
-    name: str
-    subject: str
-    text: str
-    html: str = ""
-    message_id: str = ""
-    run_id: str = ""
-    experiment: str = ""
-    """Name of the experiment, for those who look into the outbox."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,7 +8,7 @@ from beamtime_ioc.alarm import QUIET, Alarm, Severity, Status
 from beamtime_ioc.board import Board, Found
 from beamtime_ioc.engine.thread import in_thread
 from beamtime_ioc.filled_table import Rows
-from beamtime_ioc.ports import OutboxRow
+from beamtime_ioc.model import OutboxRow
 from beamtime_ioc.posting import Reading
 from beamtime_ioc.progress import RunView
 from beamtime_ioc.store import Store, transaction

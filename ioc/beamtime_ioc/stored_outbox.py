@@ -8,8 +8,7 @@ from typing import Any, cast
 import sqlalchemy as sa
 
 from beamtime_ioc.errors import OutcomeUnknownError
-from beamtime_ioc.model import Answer, Json, Letter, from_json, to_json
-from beamtime_ioc.ports import MAY_BE_SENT, OutboxRow
+from beamtime_ioc.model import MAY_BE_SENT, Answer, Json, Letter, OutboxRow, from_json, to_json
 from beamtime_ioc.store import Store, transaction
 from beamtime_ioc.tables import doubts, insert_once, letters, outbox
 

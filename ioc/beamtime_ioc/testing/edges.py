@@ -16,8 +16,8 @@ from beamtime_ioc.engine.engine import Order
 from beamtime_ioc.engine.work import CLAIM, LiveRun, Recorder
 from beamtime_ioc.engine.workshop import Workshop
 from beamtime_ioc.errors import BeamtimeError, OutcomeUnknownError, ServiceUnavailableError
-from beamtime_ioc.model import Json, Letter
-from beamtime_ioc.ports import Outbox, OutboxRow
+from beamtime_ioc.model import Json, Letter, OutboxRow
+from beamtime_ioc.ports import Outbox
 from beamtime_ioc.progress import Progress
 
 T = TypeVar("T")

@@ -5,8 +5,8 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 from beamtime_ioc.errors import OutcomeUnknownError
-from beamtime_ioc.model import MANUAL, Experiment, Letter, Naming, SafetyForm
-from beamtime_ioc.ports import MAY_BE_SENT, Health, OutboxRow
+from beamtime_ioc.model import MANUAL, MAY_BE_SENT, Experiment, Letter, Naming, OutboxRow, SafetyForm
+from beamtime_ioc.ports import Health
 
 
 class MemoryIdentity:

@@ -22,8 +22,8 @@ from beamtime_ioc.engine import durable
 from beamtime_ioc.engine.engine import Order, Outcome, new_run_id
 from beamtime_ioc.engine.workshop import Workshop
 from beamtime_ioc.errors import BeamtimeError
-from beamtime_ioc.model import Letter, RunState, Site
-from beamtime_ioc.ports import Outbox, OutboxRow
+from beamtime_ioc.model import Letter, OutboxRow, RunState, Site
+from beamtime_ioc.ports import Outbox
 from beamtime_ioc.progress import Progress, StepState
 from beamtime_ioc.store import Store
 from beamtime_ioc.stored_identity import StoredIdentity

@@ -4,8 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from beamtime_handlers.clients.smtp_mail.writing import digest
-from beamtime_ioc.model import Letter, Person
-from beamtime_ioc.ports import HAS_ENDED, MAY_BE_SENT, OutboxRow
+from beamtime_ioc.model import HAS_ENDED, MAY_BE_SENT, Letter, OutboxRow, Person
 
 
 def once_more(

@@ -22,8 +22,8 @@ from beamtime_ioc.cli_options import (
     state_of,
 )
 from beamtime_ioc.errors import BeamtimeError, LineError, SiteFileError
-from beamtime_ioc.model import Letter, Site
-from beamtime_ioc.ports import Context, OutboxRow
+from beamtime_ioc.model import Letter, OutboxRow, Site
+from beamtime_ioc.ports import Context
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence

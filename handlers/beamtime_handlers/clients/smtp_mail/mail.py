@@ -25,16 +25,19 @@ from beamtime_ioc.errors import (
     ServiceError,
     StateError,
 )
-from beamtime_ioc.model import Address, Experiment, Json, Letter, Place
-from beamtime_ioc.ports import (
+from beamtime_ioc.model import (
     HAS_ENDED,
     MAY_BE_SENT,
-    Context,
-    Health,
+    Address,
+    Experiment,
+    Json,
+    Letter,
     Mailing,
     OutboxRow,
+    Place,
     Waiting,
 )
+from beamtime_ioc.ports import Context, Health
 
 
 def build(settings: Settings, context: Context) -> "SmtpMail":

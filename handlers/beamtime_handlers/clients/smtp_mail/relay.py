@@ -22,8 +22,7 @@ from beamtime_ioc.errors import (
     ServiceDeniedError,
     ServiceUnavailableError,
 )
-from beamtime_ioc.model import Address, one_line
-from beamtime_ioc.ports import NO_COPY
+from beamtime_ioc.model import NO_COPY, Address, one_line
 
 Connection = Literal["relay", "starttls", "tls"]
 PORTS: dict[Connection, int] = {"relay": 25, "starttls": 587, "tls": 465}

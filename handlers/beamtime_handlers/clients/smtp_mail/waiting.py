@@ -8,8 +8,7 @@ from beamtime_handlers.clients.smtp_mail.recipients import reason_against
 from beamtime_handlers.clients.smtp_mail.relay import LATER
 from beamtime_handlers.clients.smtp_mail.settings import Settings
 from beamtime_ioc.errors import DeferredError
-from beamtime_ioc.model import Letter
-from beamtime_ioc.ports import OutboxRow, Waiting
+from beamtime_ioc.model import Letter, OutboxRow, Waiting
 
 LONGEST_WAIT = timedelta(hours=4)
 
