@@ -9,12 +9,13 @@ from beamtime_sim.hosts_server import HostsServer
 from beamtime_sim.knobs import Knobs, allowed_values
 from beamtime_sim.mail_server import MailServer
 from beamtime_sim.schedule_server import ScheduleServer
+from beamtime_sim.server import Server
 from beamtime_sim.web import Reply, Request, WebServer, json_reply
 
 READ = "/, /state, /requests, /mails, /knobs"
 
 
-class ControlServer:
+class ControlServer(Server):
     """Answers in JSON on a loopback port.
 
     ``GET /`` all of it; ``GET /state`` the knobs, their defaults and the counts, for who asks every second;

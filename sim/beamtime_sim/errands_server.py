@@ -3,19 +3,19 @@
 import json
 from http import HTTPStatus
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self, cast
+from typing import Any, cast
 
 from beamtime_sim.errands import Errands
 from beamtime_sim.knobs import Knobs
+from beamtime_sim.server import Server
 from beamtime_sim.web import HOST, Reply, Request, WebServer, json_reply
 
 LARGEST_BYTES = 10**15
 _HELP = "here are POST /notes, PUT /copies/ID and GET /copies/ID"
 
 
-class ErrandsServer:
-    """On a loopback port: a context manager, or ``start`` and ``stop``.
+class ErrandsServer(Server):
+    """On a loopback port.
 
     ``POST /notes`` with ``{"text": ...}`` is accepted each time, and no request tells what was accepted: as
     with a site's log book. ``PUT /copies/ID`` with ``{"bytes": ...}`` starts a copy once, whatever is sent
@@ -51,18 +51,6 @@ class ErrandsServer:
     def stop(self) -> None:
         """Close the port and every connection."""
         self._web.stop()
-
-    def __enter__(self) -> Self:
-        self.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.stop()
 
     def _answer(self, request: Request) -> Reply | None:
         reply = self._reply(request)

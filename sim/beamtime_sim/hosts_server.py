@@ -4,18 +4,17 @@ import asyncio
 import threading
 from collections.abc import Mapping
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 from beamtime_sim.faults import HOSTS
 from beamtime_sim.full_disk import write_programs
 from beamtime_sim.knobs import Knobs
+from beamtime_sim.server import Server
 from beamtime_sim.ssh_files import SshFiles
 from beamtime_sim.ssh_host import FULL, SshHost
 
 
-class HostsServer:
-    """Two hosts, each on a loopback port: a context manager, or ``start`` and ``stop``.
+class HostsServer(Server):
+    """Two hosts, each on a loopback port.
 
     Commands run as processes of the box's user. A key that nobody else may read opens both.
 
@@ -77,18 +76,6 @@ class HostsServer:
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop = self._thread = None
-
-    def __enter__(self) -> Self:
-        self.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.stop()
 
     def _serve(self, loop: asyncio.AbstractEventLoop) -> None:
         asyncio.set_event_loop(loop)

@@ -4,8 +4,7 @@ import asyncio
 import threading
 from collections import Counter
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self, cast
+from typing import Any, cast
 from weakref import WeakSet
 
 from aiosmtpd.smtp import SMTP, Envelope, Session
@@ -13,13 +12,14 @@ from aiosmtpd.smtp import SMTP, Envelope, Session
 from beamtime_sim.errors import PortTakenError
 from beamtime_sim.knobs import Knobs, listed
 from beamtime_sim.mailbox import KeptMail, Mailbox
+from beamtime_sim.server import Server
 from beamtime_sim.web import HOST
 
 NAME = "mail.example.org"
 
 
-class MailServer:
-    """SMTP without login, as a facility's relay: a context manager, or ``start`` and ``stop``.
+class MailServer(Server):
+    """SMTP without login, as a facility's relay.
 
     Parameters
     ----------
@@ -80,18 +80,6 @@ class MailServer:
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop = self._thread = None
-
-    def __enter__(self) -> Self:
-        self.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.stop()
 
     def _protocol(self, loop: asyncio.AbstractEventLoop) -> "_Relay | _Mute":
         self._counts["connections"] += 1

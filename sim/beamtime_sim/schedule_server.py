@@ -10,8 +10,7 @@ from datetime import UTC, datetime
 from hmac import compare_digest
 from http import HTTPStatus
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from beamtime_sim import nsls2
 from beamtime_sim.bodies import RAW, Edits, edited_reply, raw_body
@@ -19,6 +18,7 @@ from beamtime_sim.errors import BoxError
 from beamtime_sim.json_lines import NAME, JsonLines
 from beamtime_sim.knobs import Knobs
 from beamtime_sim.schedule import Answer, Schedule
+from beamtime_sim.server import Server
 from beamtime_sim.web import HOST, Reply, Request, WebServer, json_reply
 from beamtime_sim.wire import Json
 
@@ -45,8 +45,8 @@ class SeenRequest:
         return {**vars(self), "at": self.at.isoformat(timespec="milliseconds")}
 
 
-class ScheduleServer:
-    """The schedule API on a loopback port: a context manager, or ``start`` and ``stop``.
+class ScheduleServer(Server):
+    """The schedule API on a loopback port.
 
     Below ``/v1/`` it answers in the manner of NSLS-II, without a password; the knobs count there too.
 
@@ -132,18 +132,6 @@ class ScheduleServer:
     def stop(self) -> None:
         """Close the port and every connection."""
         self._web.stop()
-
-    def __enter__(self) -> Self:
-        self.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.stop()
 
     def _answer(self, request: Request) -> Reply | None:
         at = datetime.now(UTC)
