@@ -118,6 +118,7 @@ def test_an_open_handover_goes_on_with_who_comes_by_the_last_answer_and_says_so(
         ("who comes", "read"),
         ("ask the schedule who comes", "held"),
         ("end of aps:30001", "made"),
+        ("what lies at the places", "read"),
         ("the chosen experiment", "read"),
         ("look the chosen experiment up", "held"),
         ("current experiment aps:30002", "made"),
