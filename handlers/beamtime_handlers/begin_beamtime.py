@@ -5,7 +5,8 @@ from typing import Any
 from beamtime_ioc.action import Run, action
 from beamtime_ioc.chosen import Choice
 from beamtime_ioc.errors import BeamtimeError, EffectsFailedError, StepFailedError
-from beamtime_ioc.model import Experiment, from_json
+from beamtime_ioc.model import Experiment, counted, from_json
+from beamtime_ioc.without_schedule import THE_CHOSEN, WHO_IS_ON_BEAM
 
 WAIT = "wait until every directory stands"
 
@@ -15,7 +16,7 @@ WAIT = "wait until every directory stands"
     resource="identity",
     exclusive=True,
     needs_experiment=False,
-    schedule_steps=("who is on beam", "the chosen experiment"),
+    schedule_steps=(WHO_IS_ON_BEAM, THE_CHOSEN),
 )
 def begin_beamtime(run: Run, experiment: Experiment | None, *, choice: Choice = "") -> str | None:
     """Take over the experiment that is on beam now, make its directories, and write to its people.
@@ -64,13 +65,13 @@ def _directories(run: Run, new: Experiment) -> str | None:
     if not run.preview and None in found:  # it is not known whether one stands
         run.hold("letters", WAIT)
         return None
-    return f"{len(found)} {'directory' if len(found) == 1 else 'directories'}"
+    return counted(len(found), "directory", "directories")
 
 
 def _letters(count: dict[str, Any]) -> str:
     if count["mode"] == "off":
         return "mail is off"
-    letters = f"{count['accepted']} letter{'' if count['accepted'] == 1 else 's'}"
+    letters = counted(count["accepted"], "letter")
     how = {"dry-run": "written as files", "test": "to the contact"}
     before = f" ({count['already']} at an earlier press)" if count["already"] else ""
     # A count that was written down by an earlier version does not have it.

@@ -4,7 +4,7 @@ from functools import partial
 
 from beamtime_ioc.action import Effect, Run, action
 from beamtime_ioc.errors import BeamtimeError
-from beamtime_ioc.model import Experiment, Json
+from beamtime_ioc.model import Experiment, Json, counted
 from beamtime_ioc.ports import Hosts
 
 AT_ONCE = 32
@@ -40,5 +40,5 @@ def create_directories(run: Run, experiment: Experiment) -> list[Json]:
     directories: list[Json] = [directory or None for directory in found]
     paths = ", ".join(f"{place.name}:{place.path_for(experiment)}" for place in places)
     warnings = "".join(f"; {d['warning']}" for d in directories if isinstance(d, dict) and d.get("warning"))
-    run.progress(1, f"{len(places)} {'directory' if len(places) == 1 else 'directories'}: {paths}{warnings}")
+    run.progress(1, f"{counted(len(places), 'directory', 'directories')}: {paths}{warnings}")
     return directories

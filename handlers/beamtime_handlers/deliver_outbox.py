@@ -5,7 +5,7 @@ from dataclasses import replace
 from functools import partial
 
 from beamtime_ioc.action import Effect, Run, action
-from beamtime_ioc.model import Experiment, Json, Letter, Waiting, from_json, to_json
+from beamtime_ioc.model import Experiment, Json, Letter, Waiting, counted, from_json, to_json
 from beamtime_ioc.ports import Mail
 
 
@@ -75,5 +75,5 @@ def _summary(letters: Sequence[Letter], accepted: int, left_out: int) -> str:
     wait = f"; {left_out} wait{'s' if left_out == 1 else ''}" if left_out else ""
     if not letters:
         return f"no letter is to be sent now{wait}"
-    count = f"{len(letters)} letter{'' if len(letters) == 1 else 's'}"
+    count = counted(len(letters), "letter")
     return f"{accepted} of {count} accepted by the relay{wait}"

@@ -9,7 +9,18 @@ from typing import Any
 
 from beamtime_ioc.action import Effect, Run, action
 from beamtime_ioc.errors import BeamtimeError, OutcomeUnknownError
-from beamtime_ioc.model import NO_COPY, Experiment, Json, Letter, Mailing, Site, from_json, one_line, to_json
+from beamtime_ioc.model import (
+    NO_COPY,
+    Experiment,
+    Json,
+    Letter,
+    Mailing,
+    Site,
+    counted,
+    from_json,
+    one_line,
+    to_json,
+)
 from beamtime_ioc.ports import Mail
 
 
@@ -114,7 +125,7 @@ def _counted(mailing: Mailing, find: Callable[[Letter], Json], again: str) -> It
     without = sum("@" not in person.email for person, _ in mailing.left_out)
     left_out = f", {len(mailing.left_out) - without} left out" if len(mailing.left_out) > without else ""
     kind = "once more" if again else "new"
-    letters = f"{_letters(len(mailing.letters))}: {new} {kind}, {already}{others}"
+    letters = f"{counted(len(mailing.letters), 'letter')}: {new} {kind}, {already}{others}"
     yield f"{letters}; {without} without address{left_out}"
 
 
@@ -174,7 +185,7 @@ def _nobody(experiment: Experiment, again: str) -> BeamtimeError:
 
 def _summary(mailing: Mailing, accepted: Sequence[dict[str, Any]], already: int, given_up: int) -> str:
     """What is true now: who has a letter, whenever it was sent."""
-    letters = _letters(len(accepted))
+    letters = counted(len(accepted), "letter")
     without = f"; {len(mailing.left_out)} left out" if mailing.left_out else ""
     match mailing.mode:
         case "dry-run":
@@ -186,7 +197,3 @@ def _summary(mailing: Mailing, accepted: Sequence[dict[str, Any]], already: int,
             before = f", {already} of them at an earlier press" if already else ""
             never = f"; {given_up} given up" if given_up else ""
             return f"{letters} accepted by the relay{before}{never}{without}"
-
-
-def _letters(count: int) -> str:
-    return f"{count} letter{'' if count == 1 else 's'}"

@@ -9,12 +9,10 @@ from beamtime_ioc.errors import BeamtimeError
 from beamtime_ioc.kept_schedule import look_up
 from beamtime_ioc.model import MANUAL, Beamtime, Experiment, Json, Site
 from beamtime_ioc.ports import Identity, Schedule
-from beamtime_ioc.without_schedule import AWAY, chosen_earlier, named_earlier, why_away
-
-STEP = "who comes"
+from beamtime_ioc.without_schedule import AWAY, WHO_COMES, chosen_earlier, named_earlier, why_away
 
 
-@action("handover", resource="identity", exclusive=True, on_closed=True, schedule_steps=(STEP,))
+@action("handover", resource="identity", exclusive=True, on_closed=True, schedule_steps=(WHO_COMES,))
 def handover(run: Run, experiment: Experiment, *, choice: Choice = "") -> None:
     """End the current beamtime and begin the next one, as one run.
 
@@ -26,9 +24,10 @@ def handover(run: Run, experiment: Experiment, *, choice: Choice = "") -> None:
     choice
         Key of who comes, or the number of a beamtime; empty: whom the schedule has on beam now.
     """
+    identity = run.service(Identity)
     schedule = None if choice.startswith(MANUAL) else run.service(Schedule)
-    goes_on = run.site.goes_on(run.pressed, STEP)
-    coming = run.step(STEP, partial(_look_up, schedule, run.service(Identity), run.site, choice, goes_on))
+    goes_on = run.site.goes_on(run.pressed, WHO_COMES)
+    coming = run.step(WHO_COMES, partial(_look_up, schedule, identity, run.site, choice, goes_on))
     if coming["key"] == experiment.key:
         raise _same(experiment, choice)
     without = coming.get("without", "")

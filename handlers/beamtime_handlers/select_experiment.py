@@ -8,17 +8,17 @@ from beamtime_ioc.action import Run, action
 from beamtime_ioc.adoption import adopt, hold_shared_name, namesakes, note_look_up
 from beamtime_ioc.chosen import NeededChoice, by_choice
 from beamtime_ioc.esaf import form_people, join_form
-from beamtime_ioc.model import MANUAL, Experiment, Json, Site, from_json, to_json
+from beamtime_ioc.model import MANUAL, Experiment, Json, Site, counted, from_json, to_json
 from beamtime_ioc.ports import Identity, Schedule
-from beamtime_ioc.without_schedule import AWAY, chosen_earlier, why_away
-
-STEP = "the chosen experiment"
-ASKED_BEFORE = "who comes"
-"""The step of Handover: what it may go on with, this one may too."""
+from beamtime_ioc.without_schedule import AWAY, THE_CHOSEN, WHO_COMES, chosen_earlier, why_away
 
 
 @action(
-    "select-experiment", resource="identity", exclusive=True, needs_experiment=False, schedule_steps=(STEP,)
+    "select-experiment",
+    resource="identity",
+    exclusive=True,
+    needs_experiment=False,
+    schedule_steps=(THE_CHOSEN,),
 )
 def select_experiment(run: Run, experiment: Experiment | None, *, choice: NeededChoice = "") -> Json:
     """Make the experiment that was chosen the current one, whoever is on beam.
@@ -38,8 +38,9 @@ def select_experiment(run: Run, experiment: Experiment | None, *, choice: Needed
     """
     identity = run.service(Identity)
     schedule = None if choice.startswith(MANUAL) else run.service(Schedule)
-    goes_on = any(run.site.goes_on(run.pressed, step) for step in (STEP, ASKED_BEFORE))
-    found = run.step(STEP, partial(_look_up, schedule, identity, run.site, choice, goes_on))
+    # What Handover may go on with, this step of it may too.
+    goes_on = any(run.site.goes_on(run.pressed, step) for step in (THE_CHOSEN, WHO_COMES))
+    found = run.step(THE_CHOSEN, partial(_look_up, schedule, identity, run.site, choice, goes_on))
     new, notes = from_json(Experiment, found["experiment"]), list[str]()
     without = found.get("without", "")
     if without:
@@ -73,7 +74,7 @@ def _look_up(schedule: Schedule | None, identity: Identity, site: Site, choice: 
 
 
 def _summary(new: Experiment, notes: Sequence[str], shared: str, without: str) -> str:
-    people = f"{len(new.people)} {'person' if len(new.people) == 1 else 'people'}"
+    people = counted(len(new.people), "person", "people")
     times = f"{new.start:%a %Y-%m-%d %H:%M} to {new.end:%a %Y-%m-%d %H:%M}"
     parts = [new.key, new.name, people, *notes, times]
     if not new.open:

@@ -9,15 +9,17 @@ from beamtime_ioc.action import Run, action
 from beamtime_ioc.adoption import adopt, hold_shared_name, namesakes, note_look_up
 from beamtime_ioc.esaf import form_people, join_form
 from beamtime_ioc.kept_schedule import look_up
-from beamtime_ioc.model import Beamtime, Experiment, Json, Naming, Site, from_json, to_json
+from beamtime_ioc.model import Beamtime, Experiment, Json, Naming, Site, counted, from_json, to_json
 from beamtime_ioc.ports import Identity, Schedule
-from beamtime_ioc.without_schedule import AWAY, go_on_without, why_away
-
-STEP = "who is on beam"
+from beamtime_ioc.without_schedule import AWAY, WHO_IS_ON_BEAM, go_on_without, why_away
 
 
 @action(
-    "update-user-info", resource="identity", exclusive=True, needs_experiment=False, schedule_steps=(STEP,)
+    "update-user-info",
+    resource="identity",
+    exclusive=True,
+    needs_experiment=False,
+    schedule_steps=(WHO_IS_ON_BEAM,),
 )
 def update_user_info(run: Run, experiment: Experiment | None) -> Json:
     """Ask the schedule who is on beam, and make it the current experiment.
@@ -31,8 +33,8 @@ def update_user_info(run: Run, experiment: Experiment | None) -> Json:
         The current experiment, new or not; with `without`, a sentence, if the schedule was not asked.
     """
     schedule, identity = run.service(Schedule), run.service(Identity)
-    goes_on = run.site.goes_on(run.pressed, STEP)
-    found = run.step(STEP, partial(_look_up, schedule, identity, run.site, goes_on))
+    goes_on = run.site.goes_on(run.pressed, WHO_IS_ON_BEAM)
+    found = run.step(WHO_IS_ON_BEAM, partial(_look_up, schedule, identity, run.site, goes_on))
     if found.get("without"):
         run.hold("take over who is on beam", found["without"])
         run.progress(1.0, found["without"])
@@ -77,7 +79,7 @@ def _look_up(schedule: Schedule, identity: Identity, site: Site, goes_on: bool) 
 
 def _summary(new: Experiment, at: datetime, edited: list[str], renamed: str, notes: Sequence[str]) -> str:
     """One line for the screen: who, until when, and what a person may want to mend."""
-    people = f"{len(new.people)} {'person' if len(new.people) == 1 else 'people'}"
+    people = counted(len(new.people), "person", "people")
     parts = [new.key, new.name, people, *notes, f"until {_day(new.end, at)}"]
     if at < new.start:
         parts.append(f"early: it begins {_day(new.start, at)}")

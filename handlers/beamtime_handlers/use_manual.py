@@ -9,7 +9,7 @@ from typing import Annotated
 from pydantic import AfterValidator, Field
 
 from beamtime_ioc.action import Run, action
-from beamtime_ioc.adoption import adopt
+from beamtime_ioc.adoption import adopt, namesakes
 from beamtime_ioc.errors import BeamtimeError
 from beamtime_ioc.model import (
     MANUAL,
@@ -126,7 +126,7 @@ def _made_of(identity: Identity, site: Site, typed: Callable[..., Beamtime], sta
     if ends <= begins:
         raise BeamtimeError("it ends before it begins", advice="correct ManualStart or ManualEnd")
     new = replace(site.experiment(typed(start=begins, end=ends)), source="manual")
-    if others := [key for key in identity.named(new.name) if key != new.key]:
+    if others := namesakes(identity, new):
         raise BeamtimeError(
             f"{new.name} is the name of {others[0]} already",
             advice="choose that one by ExperimentChoice, or write another ManualName or ManualProposal",

@@ -14,7 +14,7 @@ from beamtime_ioc.errors import BadValueError, BeamtimeError, ScheduleError
 from beamtime_ioc.filled_table import Rows
 from beamtime_ioc.identity import IdentityRecords
 from beamtime_ioc.lookout import Look, Lookout
-from beamtime_ioc.model import Beamtime, Who
+from beamtime_ioc.model import Beamtime, Who, counted
 from beamtime_ioc.ports import Schedule
 from beamtime_ioc.values import Value
 
@@ -140,7 +140,7 @@ class Candidates:
 
     def _sentence(self) -> str:
         days = f"{self._offset_days:+g} days from now" if self._offset_days else "now"
-        many = f"{len(self.found)} candidate{'' if len(self.found) == 1 else 's'} around {days}"
+        many = f"{counted(len(self.found), 'candidate')} around {days}"
         if self.schedule is None:
             return f"{many}; the site file names no schedule"
         if self._seen is not None and self._seen.note:

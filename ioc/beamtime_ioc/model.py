@@ -11,8 +11,8 @@ import pydantic
 
 from beamtime_ioc.addresses import Address, typed_address
 from beamtime_ioc.letters import HAS_ENDED, MAY_BE_SENT, NO_COPY, Letter, Mailing, OutboxRow, Waiting
-from beamtime_ioc.names import SafeName, fill, one_line, safe_cycle
-from beamtime_ioc.people import Person, SafetyForm, people_of, sorted_people, with_form
+from beamtime_ioc.names import SafeName, counted, fill, one_line, safe_cycle
+from beamtime_ioc.people import Person, SafetyForm, people_of, pi_of, sorted_people, with_form
 from beamtime_ioc.places import Content, Naming, Place, Room
 from beamtime_ioc.times import local_time, parse_time
 
@@ -41,11 +41,13 @@ __all__ = [
     "Site",
     "Waiting",
     "Who",
+    "counted",
     "from_json",
     "local_time",
     "one_line",
     "parse_time",
     "people_of",
+    "pi_of",
     "sorted_people",
     "to_json",
     "typed_address",
@@ -191,7 +193,7 @@ class Experiment:
     @property
     def pi(self) -> Person:
         """The principal investigator; an empty person when nobody is on the proposal."""
-        return next((person for person in self.people if person.is_pi), Person())
+        return pi_of(self.people) or Person()
 
     @property
     def year_month(self) -> str:
@@ -241,7 +243,7 @@ class Site:
             How it was named when it was first seen: it keeps that.
         """
         start, end = beamtime.start.astimezone(self.zone), beamtime.end.astimezone(self.zone)
-        pi = next((person for person in beamtime.people if person.is_pi), Person())
+        pi = pi_of(beamtime.people) or Person()
         name = fill(
             self.experiment_name,
             self.names,

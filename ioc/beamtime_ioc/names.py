@@ -63,6 +63,11 @@ def one_line(text: str | None, limit: int = 1000) -> str:
     return " ".join(clean.split())[:limit]
 
 
+def counted(count: int, one: str, several: str = "") -> str:
+    """A number and what is counted: `1 letter`, `2 letters`."""
+    return f"{count} {one if count == 1 else several or one + 's'}"
+
+
 class Safe(str):
     """A text that is already safe for paths."""
 

@@ -14,7 +14,7 @@ from beamtime_ioc.errors import (
     ServiceDeniedError,
     SeveralOnBeamError,
 )
-from beamtime_ioc.model import Beamtime, Cycle
+from beamtime_ioc.model import Beamtime, Cycle, pi_of
 from beamtime_ioc.ports import Schedule
 
 LOOK_AHEAD = timedelta(days=30)
@@ -161,8 +161,9 @@ def _next(coming: Sequence[Beamtime], moment: datetime) -> str:
 
 
 def _name(beamtime: Beamtime) -> str:
-    pi = next((person.full_name for person in beamtime.people if person.is_pi), "no PI")
-    return f"{beamtime.id} (proposal {beamtime.proposal or 'without a number'}, {pi})"
+    pi = pi_of(beamtime.people)
+    who = pi.full_name if pi else "no PI"
+    return f"{beamtime.id} (proposal {beamtime.proposal or 'without a number'}, {who})"
 
 
 def _at(time: datetime, moment: datetime) -> str:

@@ -62,6 +62,11 @@ class SafetyForm:
     doi: str = ""
 
 
+def pi_of(people: Iterable[Person]) -> Person | None:
+    """The principal investigator; None when nobody is marked."""
+    return next((person for person in people if person.is_pi), None)
+
+
 def sorted_people(people: Iterable[Person]) -> tuple[Person, ...]:
     """Everybody once, the PI first, then by name: the order of a service's list is not stable."""
     unique: dict[str, Person] = {}

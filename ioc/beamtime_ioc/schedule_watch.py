@@ -21,7 +21,7 @@ from beamtime_ioc.errors import (
 )
 from beamtime_ioc.kept_schedule import KeptSchedule, clock_of, earlier_answer, look_up
 from beamtime_ioc.lookout import spread
-from beamtime_ioc.model import Beamtime, Experiment, Site
+from beamtime_ioc.model import Beamtime, Experiment, Site, pi_of
 from beamtime_ioc.on_beam import Outcome, outcome_of
 from beamtime_ioc.ports import Identity, Schedule
 
@@ -60,7 +60,8 @@ def judge(current: Experiment | None, found: Beamtime, moment: datetime) -> Verd
         Of the look, in the site's zone, in which the sentence gives its times.
     """
     start, end = (clock_of(time, moment) for time in (found.start, found.end))
-    who = next((person.full_name for person in found.people if person.is_pi), "no PI")
+    pi = pi_of(found.people)
+    who = pi.full_name if pi else "no PI"
     if current is not None and current.key == found.key:
         return Verdict(stale=NO, sentence=f"{_name(found)}, {who}, {start} to {end}", found=found)
     held = f"still say {_held(current)}" if current else "say nobody yet"

@@ -8,6 +8,12 @@ from beamtime_ioc.kept_schedule import clock_of, earlier_answer, earlier_schedul
 from beamtime_ioc.model import Beamtime, Experiment, Site
 from beamtime_ioc.ports import Identity, Schedule
 
+WHO_IS_ON_BEAM, WHO_COMES, THE_CHOSEN = "who is on beam", "who comes", "the chosen experiment"
+"""The steps that ask the schedule, as the site file names them.
+
+Of UpdateUserInfo, Handover and SelectExperiment.
+"""
+
 AWAY = (ServiceError, ScheduleStaleError)
 """The schedule cannot be asked. That it names nobody, or several, is an answer."""
 

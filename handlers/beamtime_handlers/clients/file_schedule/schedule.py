@@ -13,7 +13,7 @@ from beamtime_handlers.clients.file_schedule.entries import SOURCE, Contents, Fi
 from beamtime_handlers.clients.file_schedule.ics_file import read_ics
 from beamtime_handlers.clients.file_schedule.yaml_file import read_yaml
 from beamtime_ioc.errors import BadResponseError, ServiceDeniedError, ServiceUnavailableError
-from beamtime_ioc.model import Beamtime, Cycle
+from beamtime_ioc.model import Beamtime, Cycle, counted
 from beamtime_ioc.ports import Health
 
 log = logging.getLogger(__name__)
@@ -53,9 +53,7 @@ class FileSchedule:
         contents, now = self._contents(), datetime.now(UTC)
         count = len(contents.beamtimes)
         coming = sum(now < beamtime.end for beamtime in contents.beamtimes)
-        sentence = (
-            f"{self.service} has {count} beamtime{'' if count == 1 else 's'}, {coming} of them not over"
-        )
+        sentence = f"{self.service} has {counted(count, 'beamtime')}, {coming} of them not over"
         if contents.bad:
             raise BadResponseError(f"{sentence}; {_faults(contents)}", advice=_MEND)
         return sentence
