@@ -19,8 +19,8 @@ from timing import timed
 
 from beamtime_handlers.clients.aps_schedule import ApsSchedule
 from beamtime_handlers.clients.web import Web
-from beamtime_ioc.app import build_services
 from beamtime_ioc.config import read_site_file
+from beamtime_ioc.equipment import build_services
 from beamtime_ioc.kept_schedule import KeptSchedule, look_up
 from beamtime_ioc.model import Site
 from beamtime_ioc.testing import MemoryOutbox

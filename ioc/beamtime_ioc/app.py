@@ -6,37 +6,32 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from contextlib import AsyncExitStack
 from datetime import timedelta
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import cast
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from beamtime_ioc.action import Action
-from beamtime_ioc.arguments import check_arguments
 from beamtime_ioc.arming import Arming
 from beamtime_ioc.audit import AuditLog
 from beamtime_ioc.auditor import Auditor
 from beamtime_ioc.board import Board
 from beamtime_ioc.calls import Calls
-from beamtime_ioc.config import SiteFile, read_site_file
-from beamtime_ioc.engine.guard import LOOK_S
+from beamtime_ioc.config import read_site_file
 from beamtime_ioc.engine.thread import in_thread
 from beamtime_ioc.engine.workshop import Workshop
+from beamtime_ioc.equipment import build_services, durable_engine, load_site_records
 from beamtime_ioc.health import Health
-from beamtime_ioc.identity import FIELDS, LOOKED_UP, IdentityRecords
+from beamtime_ioc.identity import IdentityRecords
 from beamtime_ioc.journal import Journal
-from beamtime_ioc.kept_schedule import keep_answers
 from beamtime_ioc.life import Life
-from beamtime_ioc.linking import SOURCES, Linking
-from beamtime_ioc.model import Site
-from beamtime_ioc.ports import Context, Outbox, Schedule, Service, Services
-from beamtime_ioc.records import RecordSet, load_records, shipped
-from beamtime_ioc.registry import load_actions, load_services
+from beamtime_ioc.linking import Linking
+from beamtime_ioc.ports import Schedule, Services
+from beamtime_ioc.registry import load_actions
 from beamtime_ioc.reloading import AccessReload
 from beamtime_ioc.resolving import Resolving, reopen_unbegun
 from beamtime_ioc.retention import Retention
@@ -49,74 +44,13 @@ from beamtime_ioc.stored_doubts import StoredDoubts
 from beamtime_ioc.stored_identity import StoredIdentity
 from beamtime_ioc.stored_outbox import StoredOutbox
 from beamtime_ioc.switches import StoredSwitches
-from beamtime_ioc.table_sources import COLUMNS, TableSources
+from beamtime_ioc.table_sources import TableSources
 from beamtime_ioc.twin import Found
-
-if TYPE_CHECKING:
-    from beamtime_ioc.engine.durable import DurableEngine
 
 log = logging.getLogger(__name__)
 
 GRACE_S, AUDIT_GRACE_S = 30.0, 2.0
 LOOPBACK_SEARCH_S = 0.3
-
-
-def build_services(file: SiteFile, outbox: Outbox) -> tuple[Site, Mapping[str, Service]]:
-    """The site and its clients; nothing is contacted.
-
-    Raises
-    ------
-    SiteFileError
-        A section is wrong.
-    BeamtimeError
-        A client cannot be built, such as with a missing credentials file.
-    """
-    modules = dict(load_services(file))
-    settings = {section: file.section(section, module.Settings) for section, module in modules.items()}
-    site = file.site()
-    state = file.resolve(file.frame.state)
-    context = Context(site=site, directory=file.directory, state=state, outbox=outbox)
-    clients = {section: module.build(settings[section], context) for section, module in modules.items()}
-    return site, keep_answers(clients, state, [site.beamline, file.sections.get("schedule")])
-
-
-def load_site_records(file: SiteFile, actions: Mapping[str, Action]) -> RecordSet:
-    """The records of the site, each button with its handler.
-
-    Raises
-    ------
-    RecordFileError
-        A file is wrong, an action row has no handler, or a table nothing that fills it.
-    SiteFileError
-        A schedule presses a button that there is not.
-    """
-    training = file.frame.sim is not None
-    files = [*shipped(training=training), *(file.resolve(path) for path in file.frame.records)]
-    records = load_records(files, prefix=file.frame.prefix)
-    records.check_actions(actions)
-    records.check_knobs(training=training)
-    records.check_fields([*FIELDS, LOOKED_UP])
-    records.check_sources({**COLUMNS, **SOURCES})
-    file.check_neighbours([record.suffix for record in records.fields()])
-    file.check_without_schedule({action.name: action.schedule_steps for action in actions.values()})
-    armed = [action.name for action in actions.values() if action.needs_arm]
-    records.check_armed(armed)
-    check_arguments(records, actions)
-    file.check_schedules([row.action for row in records.actions()], armed)
-    for name in sorted(set(actions) - {row.action for row in records.actions()}):
-        log.info("action %s has no button", name)
-    return records
-
-
-def durable_engine(
-    workshop: Workshop, store: Store, *, queues: Collection[str] | None = None, look_s: float = LOOK_S
-) -> "DurableEngine":
-    """The engine that survives kill -9; half a second of imports, while which the faces serve."""
-    for variable in [name for name in os.environ if name.startswith("DBOS")]:
-        del os.environ[variable]  # read at import: they would change where and how runs are kept
-    from beamtime_ioc.engine.durable import DurableEngine
-
-    return DurableEngine(workshop, store, queues=queues, look_s=look_s)
 
 
 class Ioc:
@@ -215,27 +149,49 @@ class Ioc:
             cell.ledger = self.audit
         self.runner = Runner(self.board, self.workshop, identity, self.audit)
         self.identity = IdentityRecords(self.board, identity, self.site, self.runner)
-        loop = asyncio.get_running_loop()
-        schedule = cast(Schedule | None, clients.get("schedule"))
-        watched, actions = (self.board, self.site, schedule, identity), self.actions
-        every_s = self.file.frame.watch.asks_s
-        self.schedule_watch = ScheduleWatch(*watched, actions=actions, every_s=every_s)
-        identity.changed = lambda: follow_identity(loop, self.identity, self.schedule_watch)
-        journal, doubts = Journal(self.store.engine), StoredDoubts(self.store)
-        reopen_unbegun(journal, doubts)
-        last = {record.action: record for name in self.actions for record in journal.last(1, name)}
+        self._follow(identity, cast(Schedule | None, clients.get("schedule")))
         self.calls = Calls(self.runner)
         self.arming = Arming(self.runner)
         self.access = AccessReload(self.runner, self.gate, self.records.groups())
         self.gate.changed.append(self.board.tell_rights)
-        self.resolving = Resolving(self.runner, journal, doubts)
-        opened = journal.open()
-        self.audit.catch_up({record.id for record in opened}, journal.run)
-        self.runner.restore(opened, last)
+        journal = Journal(self.store.engine)
+        self._restore_runs(journal)
         self.linking = Linking(self.file.frame, self.site, self.identity, self.runner)
         self.identity.show(identity.current(), identity.looked_up())
         self.board.report("version", version("beamtime-ioc"))
         self.board.report("actions", "\n".join(row.button.suffix for row in self.records.actions()))
+        self._live()
+        self.tables = TableSources(
+            self.file,
+            self.board,
+            self.identity,
+            clients,
+            journal,
+            (audit_log, self.audit),
+            self.store,
+            besides=self.linking.sources,
+        )
+        self.schedules = Schedules(self.file.frame.schedules, self.runner, StoredSwitches(self.store))
+
+    def _follow(self, identity: StoredIdentity, schedule: Schedule | None) -> None:
+        """The records follow the current experiment, and it is held against the schedule."""
+        loop, every_s = asyncio.get_running_loop(), self.file.frame.watch.asks_s
+        watched, actions = (self.board, self.site, schedule, identity), self.actions
+        self.schedule_watch = ScheduleWatch(*watched, actions=actions, every_s=every_s)
+        identity.changed = lambda: follow_identity(loop, self.identity, self.schedule_watch)
+
+    def _restore_runs(self, journal: Journal) -> None:
+        """Show the last run of each action, and those that go on."""
+        doubts = StoredDoubts(self.store)
+        reopen_unbegun(journal, doubts)
+        last = {record.action: record for name in self.actions for record in journal.last(1, name)}
+        self.resolving = Resolving(self.runner, journal, doubts)
+        opened = journal.open()
+        self.audit.catch_up({record.id for record in opened}, journal.run)
+        self.runner.restore(opened, last)
+
+    def _live(self) -> None:
+        """The program's own life, and its health: what is wrong with any part is said there."""
         frame, saved = self.file.frame, self.file.frame.autosave.directory
         self.life = Life(
             self.board,
@@ -253,17 +209,6 @@ class Ioc:
         self.health.answered.append(self.life.on_answer)
         self.life.twin.changed = self.health.say_again
         self.health.show_state("Starting")
-        self.tables = TableSources(
-            self.file,
-            self.board,
-            self.identity,
-            clients,
-            journal,
-            (audit_log, self.audit),
-            self.store,
-            besides=self.linking.sources,
-        )
-        self.schedules = Schedules(self.file.frame.schedules, self.runner, StoredSwitches(self.store))
 
     async def _serve(self, stack: AsyncExitStack) -> None:
         from beamtime_ioc.faces.ca import CaServer

@@ -11,10 +11,10 @@ import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from beamtime_ioc.access import load_gate
-from beamtime_ioc.app import build_services, load_site_records
 from beamtime_ioc.boxcontrol import BoxControl
 from beamtime_ioc.config import read_site_file
 from beamtime_ioc.database import address_of, ask_version, postgres_engine, postgres_trouble
+from beamtime_ioc.equipment import build_services, load_site_records
 from beamtime_ioc.errors import BeamtimeError, StateError
 from beamtime_ioc.faces.listening import choose_interfaces, is_ours
 from beamtime_ioc.model import Letter, OutboxRow

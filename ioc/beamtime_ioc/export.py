@@ -5,9 +5,9 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
-from beamtime_ioc.app import load_site_records
 from beamtime_ioc.config import read_site_file
 from beamtime_ioc.dbfile import Declaration, Text, render_db
+from beamtime_ioc.equipment import load_site_records
 from beamtime_ioc.errors import BeamtimeError
 from beamtime_ioc.frame import Frame
 from beamtime_ioc.record import Record

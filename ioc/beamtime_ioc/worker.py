@@ -10,10 +10,10 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
-from beamtime_ioc.app import build_services, durable_engine
 from beamtime_ioc.config import read_site_file
 from beamtime_ioc.engine.crew import Reporter
 from beamtime_ioc.engine.workshop import Workshop
+from beamtime_ioc.equipment import build_services, durable_engine
 from beamtime_ioc.errors import BeamtimeError
 from beamtime_ioc.registry import load_actions
 from beamtime_ioc.store import Store

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from beamtime_ioc.app import load_site_records
 from beamtime_ioc.config import read_site_file
+from beamtime_ioc.equipment import load_site_records
 from beamtime_ioc.errors import SiteFileError
 from beamtime_ioc.registry import load_actions
 
