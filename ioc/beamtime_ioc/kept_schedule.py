@@ -135,7 +135,10 @@ class KeptSchedule:
 
     def _load(self) -> Kept | None:
         try:
-            with self.path.open("rb") as file:
+            # A pipe would be waited for without end.
+            with open(
+                self.path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)
+            ) as file:
                 content = json.loads(file.read(LONGEST_BYTES))
             if content["format"] != FORMAT or content["of"] != self._of:
                 return None
@@ -157,7 +160,9 @@ class KeptSchedule:
         content = {"format": FORMAT, "of": self._of, "kept": to_json(kept)}
         half = self.path.with_suffix(".part")
         try:
-            with os.fdopen(os.open(half, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+            with os.fdopen(
+                os.open(half, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NONBLOCK, 0o600), "w"
+            ) as file:
                 file.write(json.dumps(content))  # several times as fast as json.dump
             half.replace(self.path)
         except OSError as error:

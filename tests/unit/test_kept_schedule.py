@@ -1,6 +1,7 @@
 """What is known while the schedule cannot be asked, and what a step may do then."""
 
 import json
+import os
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -225,6 +226,18 @@ def test_a_file_with_a_wrong_value_is_as_none(house: House, change: dict[str, ob
     house.restart()
 
     with pytest.raises(ServiceUnavailableError):
+        house.ask(1)
+
+
+@pytest.mark.timeout(20)
+def test_a_pipe_in_its_place_is_not_waited_for(house: House) -> None:
+    for suffix in (".json", ".part"):
+        os.mkfifo((house.directory / FILE_NAME).with_suffix(suffix))
+    house.ask(0)
+    house.fail()
+    house.restart()
+
+    with pytest.raises(BeamtimeError):
         house.ask(1)
 
 

@@ -1,5 +1,6 @@
 """What users read, and what a letter looks like on the wire."""
 
+import os
 import re
 import sys
 from dataclasses import replace
@@ -198,6 +199,10 @@ def test_other_words_are_no_other_letter_but_another_name_is(tmp_path: Path) -> 
         ("{% include '/etc/passwd' %}", r"begin\.v2\.txt:1: .*passwd"),
         ("{{ experiment.proposal + 1 }}", r"begin\.v2\.txt:1: the letter cannot be written"),
         ("{{ 1 / 0 }}", r"begin\.v2\.txt:1: the letter cannot be written: division"),
+        ("{{ 2 ** 3 }}", r"begin\.v2\.txt:1: .*a letter needs no power"),
+        ("{{ 'x' * 10001 }}", r"begin\.v2\.txt:1: .*a text 10000 times is the most"),
+        ("{{ 10001 * [1] }}", r"begin\.v2\.txt:1: .*a text 10000 times is the most"),
+        ("x" * (1 << 20) + "y", r"begin\.v2\.txt.*the letter is longer than 1 MB"),
     ],
 )
 def test_a_template_that_cannot_be_filled_is_named_with_its_line(
@@ -235,6 +240,24 @@ def test_a_template_that_is_not_text_is_refused_at_the_start(tmp_path: Path) -> 
 
     with pytest.raises(SiteFileError, match="it is not UTF-8"):
         mail_for(tmp_path, template=template)
+
+
+@pytest.mark.timeout(20)
+def test_a_template_that_is_a_pipe_is_refused_at_the_start(tmp_path: Path) -> None:
+    template = own_letter(tmp_path)
+    (tmp_path / f"{template}.txt").unlink()
+    os.mkfifo(tmp_path / f"{template}.txt")
+
+    with pytest.raises(SiteFileError, match="cannot be read: it is no file"):
+        mail_for(tmp_path, template=template)
+
+
+def test_a_line_of_a_letter_may_be_drawn(tmp_path: Path) -> None:
+    letter = letter_from(
+        mail_for(tmp_path, template=own_letter(tmp_path, text="{{ '-' * 20 * 2 }} {{ 6 * 7 }}"))
+    )
+
+    assert letter.text == "-" * 40 + " 42\n"
 
 
 def test_a_wrong_link_in_the_site_file_is_named(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """What a program said that was run on another host."""
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from beamtime_ioc.model import one_line
@@ -62,13 +63,20 @@ class Answer:
     is_whole: bool = False
 
 
+def _lines(token: str, output: bytes) -> Iterator[str]:
+    """What stands behind the token, of each line that begins with it; the rest may be long."""
+    mark, at = f"\n{token} ".encode(), 0
+    output = b"\n" + output
+    while (begin := output.find(mark, at)) >= 0:
+        at = output.find(b"\n", begin + 1)
+        at = len(output) if at < 0 else at
+        yield output[begin + len(mark) : at].decode("utf-8", "replace")
+
+
 def read_answer(token: str, output: bytes) -> Answer:
     """Read what a job said, between whatever a login writes."""
     answer = Answer()
-    for line in output.decode("utf-8", "replace").split("\n"):
-        mark, _, said = line.partition(" ")
-        if mark != token:
-            continue
+    for said in _lines(token, output):
         word, _, rest = said.partition(" ")
         if word == "me":
             # As `id` says it: uid=1000(bm99) gid=...

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Self
 
+from beamtime_handlers.clients.hosts.talk import MOST_BYTES, UnfinishedTalkError, talk
 from beamtime_ioc.model import one_line
 
 Child = subprocess.Popen[bytes]
@@ -148,13 +149,15 @@ class Connection:
             child = self._start(options, self.ssh.command(timeout_s), errors, stdout=subprocess.PIPE)
             patience_s = self.ssh.patience_s(timeout_s)
             try:
-                output, _ = child.communicate(program.encode(), timeout=patience_s)
-            except subprocess.TimeoutExpired as late:
+                output = talk(child, program.encode(), patience_s)
+            except UnfinishedTalkError as broken:
                 child.kill()
-                self._drop(master)
                 with suppress(subprocess.TimeoutExpired):
-                    child.communicate(timeout=END_S)
-                raise self._timed_out(patience_s, late.output or b"", goes_on=True) from None
+                    child.wait(END_S)
+                if broken.is_too_long:
+                    raise self._too_long() from None
+                self._drop(master)
+                raise self._timed_out(patience_s, broken.output, goes_on=True) from None
             return master, child.returncode, output, _said(errors)
 
     def close(self) -> None:
@@ -256,6 +259,13 @@ class Connection:
             f"see whether its disk hangs, and by hand: {self._by_hand}; then press again",
             output=output,
             goes_on=goes_on,
+        )
+
+    def _too_long(self) -> SshTroubleError:
+        return SshTroubleError(
+            "UNREACHABLE",
+            f"wrote more than {MOST_BYTES >> 20} MB, which is no answer",
+            f"see what its login writes, by hand: {self._by_hand}; then press again",
         )
 
     def _trouble(self, code: int, said: str) -> SshTroubleError:

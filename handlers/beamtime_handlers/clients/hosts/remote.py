@@ -119,7 +119,7 @@ class RemoteDisks:
     def look(self, place: Place, paths: Sequence[PurePosixPath]) -> Generator[Sequence[Trail[RemoteLevel]]]:
         space = self.asks_space or list(paths) == [place.top]
         ways = [below(place, path) for path in paths]
-        answer = self._ask(place, look_job(place, ways, space=space, stuck=self._stuck(place)))
+        answer = self._ask(place, look_job(place, ways, space=space, stuck=self._stuck(place)), ways)
         yield [self._trail(place, path, walk, answer) for path, walk in zip(paths, answer.walks, strict=True)]
 
     def make(self, place: Place, path: PurePosixPath, marker: Marker | None, whose: Whose) -> None:
@@ -146,13 +146,15 @@ class RemoteDisks:
                 if count.code:
                     tally.reason = "" if count.code == "0" else UNREAD
 
-        job = count_job(place, below(place, path), stuck=self._stuck(place))
-        answer = self._ask(place, job, timeout_s=max(tally.left_s, LEAST_S), hear=hear)
+        way = below(place, path)
+        job = count_job(place, way, stuck=self._stuck(place))
+        answer = self._ask(place, job, [way], timeout_s=max(tally.left_s, LEAST_S), hear=hear)
         if not self._trail(place, path, answer.walks[0], answer).is_whole:
             raise say.vanished(place, path)
 
     def _made(self, place: Place, path: PurePosixPath, how: str, marker: Marker | None = None) -> RemoteLevel:
-        answer = self._ask(place, make_job(place, below(place, path), how, marker, stuck=self._stuck(place)))
+        way = below(place, path)
+        answer = self._ask(place, make_job(place, way, how, marker, stuck=self._stuck(place)), [way])
         trail = self._trail(place, path, answer.walks[0], answer)
         if not trail.is_whole:
             raise say.vanished(place, path)
@@ -165,6 +167,7 @@ class RemoteDisks:
         self,
         place: Place,
         job: Job,
+        ways: Sequence[Sequence[str]],
         *,
         timeout_s: float | None = None,
         hear: Callable[[Answer], None] = lambda answer: None,
@@ -189,6 +192,12 @@ class RemoteDisks:
                 f"{say.where(place, place.top)} hangs since an earlier look, and is not touched "
                 "before that ends",
                 advice="see whether its disk hangs, then press again",
+            )
+        if len(answer.walks) != len(ways) or not all(map(_fits, answer.walks, ways)):
+            raise PlaceError(
+                "UNREACHABLE",
+                f"{place.name}: host {place.host} answered what our program never says",
+                advice="see who answers there in its place, then press again",
             )
         self.connection.stuck.pop(str(place.top), None)
         hear(answer)
@@ -233,3 +242,11 @@ class RemoteDisks:
         if walk.end == "mounted":
             at = place.top / place.marker
         return say.said_trouble(place, at, one_line(walk.said, 200), answer.me)
+
+
+def _fits(walk: Walk, way: Sequence[str]) -> bool:
+    """Whether so many levels were told of a way as it can have."""
+    whole, told = len(way) + 1, len(walk.levels)
+    if walk.end == "here":
+        return told == whole
+    return told <= whole and (walk.end != "absent" or 0 < told < whole)

@@ -9,12 +9,18 @@ from typing import Any, Self, TypeVar
 from urllib.parse import quote
 
 import jinja2
+from jinja2.exceptions import SecurityError
+from jinja2.runtime import Context
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
+from beamtime_handlers.clients.files import read_file
 from beamtime_ioc.errors import SiteFileError
 from beamtime_ioc.model import Experiment, Person, Place, Site, one_line
 
 LONGEST_SUBJECT = 300
+LONGEST_BYTES = 1 << 20
+MOST_TIMES = 10_000
+"""How often a text may be written behind itself."""
 T = TypeVar("T", Person, Experiment)
 
 
@@ -142,7 +148,20 @@ def line_template(setting: str, source: str) -> Callable[[Mapping[str, Any]], st
 
 
 class _Sandbox(ImmutableSandboxedEnvironment):
-    """Jinja2's, but a text is handed out at once: a letter asks for little else, a thousand for many."""
+    """Jinja2's, but a text is handed out at once: a letter asks for little else, a thousand for many.
+
+    One power, such as `9**9**9`, or one text too many times would stop the whole program.
+    """
+
+    intercepted_binops = frozenset(["**", "*"])
+
+    def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:
+        if operator == "**":
+            raise SecurityError("a letter needs no power")
+        for text, times in ((left, right), (right, left)):
+            if isinstance(times, int) and not isinstance(text, int | float) and times > MOST_TIMES:
+                raise SecurityError(f"a text {MOST_TIMES} times is the most")
+        return super().call_binop(context, operator, left, right)
 
     def is_safe_attribute(self, obj: Any, attr: str, value: Any) -> bool:
         plain = isinstance(value, str) and not attr.startswith("_")
@@ -152,7 +171,10 @@ class _Sandbox(ImmutableSandboxedEnvironment):
 def _source(path: Path, ending: str) -> tuple[Path, str | None]:
     file = path.parent / f"{path.name}.{ending}"  # the name may hold dots: `with_suffix` would cut there
     try:
-        return file, file.read_text(encoding="utf-8")
+        content = read_file(file, LONGEST_BYTES)
+        if len(content) > LONGEST_BYTES:
+            raise SiteFileError(file, 0, f"the letter is longer than {LONGEST_BYTES >> 20} MB")
+        return file, content.decode("utf-8")
     except FileNotFoundError:
         return file, None
     except (OSError, UnicodeError) as error:

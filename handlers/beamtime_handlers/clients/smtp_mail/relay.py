@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from beamtime_handlers.clients.files import read_file
 from beamtime_handlers.clients.smtp_mail.talk import Talk
 from beamtime_ioc.errors import (
     BadResponseError,
@@ -27,6 +28,7 @@ from beamtime_ioc.model import NO_COPY, Address, one_line
 Connection = Literal["relay", "starttls", "tls"]
 PORTS: dict[Connection, int] = {"relay": 25, "starttls": 587, "tls": 465}
 LATER = "press again in some minutes: only who has no letter yet gets one"
+LONGEST_PASSWORD = 65_536
 KEEPERS = "ask those who keep the relay"
 
 
@@ -156,7 +158,7 @@ class Relay:
         assert path is not None
         try:
             mode = stat.S_IMODE(path.stat().st_mode)
-            password = path.read_text(encoding="utf-8").strip("\r\n")
+            password = read_file(path, LONGEST_PASSWORD).decode("utf-8").strip("\r\n")
         except (OSError, UnicodeError) as error:
             reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
             raise ServiceDeniedError(

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 import yaml
 
+from beamtime_handlers.clients.files import read_file
 from beamtime_ioc.model import one_line
 
 LONGEST_BYTES = 1_000_000
@@ -41,7 +42,7 @@ def slides_of(history: Path, proposal: str) -> Slides:
         A YAML list of `{gup, date, presentation_url}`, as TomoLog writes it to `.tomolog`.
     """
     try:
-        content = history.read_bytes()
+        content = read_file(history, LONGEST_BYTES)
         if len(content) > LONGEST_BYTES:
             return Slides(warning=f"{history} is too long for a list of slides; {MEND}")
         entries: Any = yaml.safe_load(content.decode("utf-8"))
