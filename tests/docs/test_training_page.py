@@ -94,7 +94,7 @@ class Classroom:
 
 @pytest.fixture(scope="module")
 def classroom(tmp_path_factory: pytest.TempPathFactory) -> Generator[Classroom, None, None]:
-    box = Box.start(tmp_path_factory.mktemp("class") / "box")
+    box = Box.start(tmp_path_factory.mktemp("class") / "box", far=True)
     text = box.site.read_text()
     box.site.write_text(text.replace("timeout_s: 10", "timeout_s: 2"))
     ioc = Ioc.on(box).start()
