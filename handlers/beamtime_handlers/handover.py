@@ -30,14 +30,20 @@ def handover(run: Run, experiment: Experiment, *, choice: Choice = "") -> None:
     coming = run.step(WHO_COMES, partial(_look_up, schedule, identity, run.site, choice, goes_on))
     if coming["key"] == experiment.key:
         raise _same(experiment, choice)
+    if not coming.get("open", True):
+        raise BeamtimeError(
+            f"{coming['name']} was ended before, so nothing was ended now",
+            advice="write who comes into HandoverChoice; to go on with that one, press SelectExperiment, "
+            "then ReopenExperiment",
+        )
     without = coming.get("without", "")
     if without:
         run.hold("ask the schedule who comes", without)
     run.progress(0.1, f"ending {experiment.name}")
     lies = run.call("end-beamtime", experiment=experiment)
     run.progress(0.2, f"beginning {coming['name']}")
-    chosen = coming["key"] if choice or without else ""
-    begun = run.call("begin-beamtime", experiment=experiment, choice=chosen)
+    # By the name that was found: after a long way through a kill somebody else may be on beam.
+    begun = run.call("begin-beamtime", experiment=experiment, choice=coming["key"])
     if begun:
         run.progress(1.0, "; ".join((f"{experiment.name} is closed", begun, *lies)))
 
@@ -58,8 +64,12 @@ def _look_up(schedule: Schedule | None, identity: Identity, site: Site, choice: 
         else:
             earlier, without = named_earlier(schedule, moment, reason)
             found = _named(earlier, identity, site)
-        return {"key": found.key, "name": found.name, "without": without}
-    return {"key": found.key, "name": found.name}
+        return {**_said(found, identity), "without": without}
+    return _said(found, identity)
+
+
+def _said(found: Experiment, identity: Identity) -> dict[str, Json]:
+    return {"key": found.key, "name": found.name, "open": identity.closed(found.key) is None}
 
 
 def _named(beamtime: Beamtime, identity: Identity, site: Site) -> Experiment:

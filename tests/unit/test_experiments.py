@@ -450,7 +450,7 @@ HANDED = [
     ("who comes", "read"),
     ("end of aps:30001", "made"),
     ("what lies at the places", "read"),
-    ("who is on beam", "read"),
+    ("the chosen experiment", "read"),
     ("current experiment aps:30002", "made"),
     ("time of the look-up", "made"),
     ("directory of aps:30002", "made"),
@@ -475,6 +475,30 @@ def test_one_press_ends_one_beamtime_and_begins_the_next() -> None:
     fractions = [post.fraction for post in run.history]
     assert fractions == sorted(fractions)
     assert fractions[-1] == 1
+
+
+def test_who_was_named_before_the_end_begins_though_somebody_else_is_on_beam_by_then(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    identity = MemoryIdentity(A)
+    run = run_of(identity, OLD, HERE, NEXT, name="handover")
+    schedule = run.workshop.services["schedule"]
+    assert isinstance(schedule, MemorySchedule)
+    close = identity.close
+
+    def close_while_the_slot_ends(*arguments: Any) -> None:
+        close(*arguments)
+        schedule.beamtimes = [replace(HERE, end=NEXT.start - ago), replace(NEXT, start=NEXT.start - ago)]
+
+    ago = NEXT.start - datetime.now(UTC) + timedelta(hours=1)
+    monkeypatch.setattr(identity, "close", close_while_the_slot_ends)
+
+    outcome = perform(run)
+
+    assert outcome.state is RunState.DONE, outcome
+    current = identity.current()
+    assert current is not None
+    assert current.key == B.key
 
 
 def test_its_preview_is_one_plan_and_changes_nothing() -> None:
@@ -541,14 +565,17 @@ def test_a_handover_that_ended_halfway_is_pressed_again() -> None:
     assert lines(run)[1] == ("end of aps:30001", "stands already")
 
 
-def test_the_next_one_that_was_ended_already_is_said() -> None:
+def test_to_whom_was_ended_already_nothing_is_handed_over() -> None:
     identity = MemoryIdentity(A)
     identity.close(B.key, NOW, "an earlier run")
+    run = run_of(identity, OLD, HERE, NEXT, name="handover")
 
-    outcome = perform(run_of(identity, HERE, name="handover"))
+    outcome = perform(run)
 
     assert outcome.state is RunState.FAILED
-    assert outcome.message.startswith(f"{B.name} is closed: its beamtime was ended; ")
+    assert outcome.message.startswith(f"{B.name} was ended before, so nothing was ended now; write who comes")
+    assert identity.closed(A.key) is None
+    assert identity.current() == A
 
 
 def test_all_of_them_are_exclusive_and_only_reopening_is_armed() -> None:
