@@ -57,7 +57,8 @@ class Ioc:
     """One site at work."""
 
     def __init__(self, site_file: Path) -> None:
-        self.file = read_site_file(site_file)
+        # What it says of its files is read elsewhere: on a screen, in another terminal.
+        self.file = read_site_file(site_file.absolute())
         self.actions = load_actions()
         self.records = load_site_records(self.file, self.actions)
         access = self.file.frame.access

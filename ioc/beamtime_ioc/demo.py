@@ -45,7 +45,7 @@ class Served:
 
 def run_demo(directory: Path | None, *, stay: bool, say: Say) -> int:
     """Start all, press, check, and end all; the exit code."""
-    directory = directory or Path(tempfile.mkdtemp(prefix="beamtime-demo-"))
+    directory = (directory or Path(tempfile.mkdtemp(prefix="beamtime-demo-"))).absolute()
     with ExitStack() as stack:
         say(f"The facility in a box: schedule, mail server, hosts det1 and ana1 over ssh, in {directory}")
         stack.enter_context(_program(directory, "sim", ["sim", "--dir", str(directory)]))

@@ -40,7 +40,7 @@ def work(site_file: Path, queue: str, name: str, say: Callable[[str], None]) -> 
     BeamtimeError
         A file, the database or the settings of a service; or another worker has this name, or none may.
     """
-    file = read_site_file(site_file)
+    file = read_site_file(site_file.absolute())  # as the IOC has it
     actions = load_actions()
     served = sorted({action.queue for action in actions.values() if action.queue})
     if queue not in served:

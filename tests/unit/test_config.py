@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel, ConfigDict
 
+from beamtime_ioc.app import Ioc
 from beamtime_ioc.config import read_site_file
 from beamtime_ioc.errors import SiteFileError
 
@@ -249,3 +250,16 @@ def test_a_step_that_there_is_not_is_refused_with_its_line(site, text: str, line
         read_site_file(site(f"{GOOD}without_schedule:\n  {text}\n")).check_without_schedule(ASKING)
 
     assert caught.value.line == line
+
+
+def test_what_an_ioc_says_of_its_files_can_be_typed_in_any_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "site.yaml").write_text(
+        'prefix: "99bm:Beamtime:"\nbeamline: "99-BM"\ntimezone: America/Chicago\n', encoding="utf-8"
+    )
+    monkeypatch.chdir(tmp_path)
+
+    ioc = Ioc(Path("site.yaml"))
+
+    assert ioc.file.resolve(Path("hosts/ssh_config")) == tmp_path / "hosts" / "ssh_config"

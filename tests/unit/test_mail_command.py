@@ -213,6 +213,20 @@ def test_a_letter_of_dmagic_is_taken_over_and_can_be_shown(tmp_path: Path) -> No
     assert "Data link: https://data.example.org/1\n" in output("render", "--site", site)
 
 
+def test_what_to_write_into_the_site_file_holds_wherever_the_command_was_typed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "message.txt").write_text("Data link: x")
+    (tmp_path / "site").mkdir()
+    monkeypatch.chdir(tmp_path)
+
+    said = output("import-dmagic", "message.txt", "site/letters/ours")
+    (template,) = [line.split()[1] for line in said.splitlines() if "template:" in line]
+
+    site = site_file(tmp_path / "site", template=template, data_link="https://data.example.org/1")
+    assert "Data link: https://data.example.org/1\n" in output("render", "--site", site)
+
+
 def test_nothing_is_overwritten(tmp_path: Path) -> None:
     (tmp_path / "message.txt").write_text("Data link: x")
     (tmp_path / "ours.txt").write_text("mine")

@@ -174,10 +174,13 @@ def test_each_command_has_help() -> None:
         assert "Usage:" in ended.stdout
 
 
-def test_the_demo_ends_well(tmp_path) -> None:
-    ended = beamtime("demo", "--dir", str(tmp_path / "demo"), timeout_s=90)
+def test_the_demo_ends_well_and_names_what_holds_in_another_terminal_too(tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+    ended = beamtime("demo", "--dir", "demo", timeout_s=90)
 
     assert ended.returncode == 0, ended.stdout + ended.stderr
     assert "Letters that the mail server took, 4:" in ended.stdout
     assert "All is well." in ended.stdout
+    assert f"The IOC: beamtime serve {tmp_path}/demo/site.yaml" in ended.stdout
     assert len(list((tmp_path / "demo/mail").glob("*.eml"))) == 4

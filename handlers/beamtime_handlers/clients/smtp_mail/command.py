@@ -156,7 +156,10 @@ def import_dmagic(
     typer.echo("\n".join(map(str, written)))
     for mark in converted.strange:
         typer.echo(f"{mark} is nothing that DMagic fills: it was left as it is", err=True)
-    typer.echo(f"\nwrite into the site file, below mail:\n  template: {letter}\n  data_link: https://...")
+    # From the site file's directory a relative path would be another one.
+    typer.echo(
+        f"\nwrite into the site file, below mail:\n  template: {letter.absolute()}\n  data_link: https://..."
+    )
 
 
 def _read(file: Path) -> str:
