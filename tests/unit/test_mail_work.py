@@ -52,7 +52,7 @@ def work_for(directory: Path, monkeypatch: pytest.MonkeyPatch, count: int) -> Co
         monkeypatch.setattr(owner, name, call)
 
     counted(jinja2.Environment, "_parse", "compiled")
-    counted(Path, "read_text", "read")
+    counted(letters, "read_file", "read")
     counted(letters, "_folded", "folded")
     counted(letters.LetterTemplate, "render", "rendered")
     mail = live_mail(directory, 1, CountingOutbox(counts), limit=2000, data_link=LINK)
