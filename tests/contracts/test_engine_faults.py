@@ -162,6 +162,7 @@ def test_postgresql_away_for_some_time_costs_no_run_and_no_press_hangs(
             until(lambda: time.monotonic() - began > seconds, "the end of its absence", seconds + 10)
         # A minute later, DBOS by itself would ask again after another one.
         outcomes = [child.end_of(each, 15) for each in (run_id, in_an_effect)]
+        until(lambda: child.health().works, "a look at the database that is back", 15)
         after = child.end_of(child.errand(("effect", "after")))
         recovered = child.health()
     finally:

@@ -6,7 +6,9 @@ from typing import Any
 import pytest
 
 from beamtime_ioc.action import Run
-from beamtime_ioc.engine.engine import Order
+from beamtime_ioc.engine.engine import Order, Outcome
+from beamtime_ioc.engine.rows import Rows
+from beamtime_ioc.engine.teller import Teller
 from beamtime_ioc.engine.work import LiveRun
 from beamtime_ioc.engine.workshop import Workshop
 from beamtime_ioc.errors import DeferredError
@@ -72,6 +74,32 @@ def test_what_waited_in_the_queue_is_run_in_order_after_the_next_start(durable: 
         second.end_of(run_id)
 
     assert order == ids
+
+
+def test_a_run_that_comes_to_its_end_while_the_next_start_is_at_work_is_told(
+    durable: Begin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = durable(quick("go", lambda run: run.sleep(60)))
+    run_id = first.submit("go")
+    first.begun(run_id)
+    assert first.stop(5)
+    at_its_end = threading.Event()
+    expect, prepare = Teller.expect, Rows.prepare
+
+    def expected(self: Teller, run: str, outcome: Outcome) -> None:
+        at_its_end.set()
+        expect(self, run, outcome)
+
+    def slowly(self: Rows) -> None:
+        at_its_end.wait(5)
+        prepare(self)
+
+    monkeypatch.setattr(Teller, "expect", expected)
+    monkeypatch.setattr(Rows, "prepare", slowly)
+
+    second = durable(quick("go", lambda run: None))
+
+    assert second.end_of(run_id).state is RunState.DONE
 
 
 def test_a_stop_interrupts_the_wait_for_another_try_and_the_effect_is_tried_again_later(

@@ -141,6 +141,8 @@ class DurableEngine:
             besides=besides,
             look_s=self.look_s,
         )
+        # Before the launch: a run of an earlier life may come to its end in the middle of it.
+        self.teller = Teller(self.rows, self.at_work, self.guard, listener)
         _quiet_logger()
         try:
             DBOS(config=self._config())
@@ -159,7 +161,6 @@ class DurableEngine:
             self.rows.prepare()
         except SQLAlchemyError as error:
             raise self.store.trouble(error) from error
-        self.teller = Teller(self.rows, self.at_work, self.guard, listener)
         if self.follower is not None:  # a worker may have ended it since it was shown
             for run_id in shown:
                 self.follower.expect(run_id)
