@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 import time
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -52,11 +53,10 @@ class Program:
                 stderr=log,
                 text=True,
             )
-        try:
+        with ExitStack() as undo:
+            undo.callback(self._end)
             self._answer()
-        except BaseException:
-            self._end()
-            raise
+            undo.pop_all()
         self.ready_s = time.perf_counter() - began
         return self
 

@@ -8,6 +8,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -78,24 +79,26 @@ class Server:
                 cwd=self.directory,
                 env=self.variables,
             )
-        try:
-            wait_for_answer(self.ca, NUMBER, lambda: self._child.poll() is None, START_S)
-            self.answered_s = time.perf_counter() - began
-            while self._child.stdout is not None:
-                line = self._child.stdout.readline()
-                if line.startswith(b"READY"):
-                    break
-                if not line:
-                    raise TimeoutError("it ended before it was ready")
-        except TimeoutError as error:
-            self._stop()
-            last = self.log.read_text(encoding="utf-8", errors="replace")[-2000:]
-            raise RuntimeError(f"{self.label} did not start ({error}); its log ends:\n{last}") from error
-        except BaseException:
-            self._stop()
-            raise
+        with ExitStack() as undo:
+            undo.callback(self._stop)
+            try:
+                self._see_ready(began)
+            except TimeoutError as error:
+                last = self.log.read_text(encoding="utf-8", errors="replace")[-2000:]
+                raise RuntimeError(f"{self.label} did not start ({error}); its log ends:\n{last}") from error
+            undo.pop_all()
         self.ready_s = time.perf_counter() - began
         return self
+
+    def _see_ready(self, began: float) -> None:
+        wait_for_answer(self.ca, NUMBER, lambda: self._child.poll() is None, START_S)
+        self.answered_s = time.perf_counter() - began
+        while self._child.stdout is not None:
+            line = self._child.stdout.readline()
+            if line.startswith(b"READY"):
+                return
+            if not line:
+                raise TimeoutError("it ended before it was ready")
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

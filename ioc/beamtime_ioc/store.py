@@ -4,7 +4,7 @@ import fcntl
 import os
 import sqlite3
 from collections.abc import Generator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -87,18 +87,17 @@ class Store:
         else:
             _refuse_network(directory)
             self.name, self.url = str(self.path), f"sqlite:///{self.path}"
-        try:
-            if has_directory:
-                self._lock = take_lock(directory)
-            self.engine = self._open_postgresql() if self.is_postgresql else self._open_sqlite()
-            self._prepare(prefix)
-            self.disown(executor)
-        except (sqlite3.DatabaseError, DBAPIError) as error:
-            self.close()
-            raise self.trouble(error) from error
-        except BaseException:
-            self.close()
-            raise
+        with ExitStack() as undo:
+            undo.callback(self.close)
+            try:
+                if has_directory:
+                    self._lock = take_lock(directory)
+                self.engine = self._open_postgresql() if self.is_postgresql else self._open_sqlite()
+                self._prepare(prefix)
+                self.disown(executor)
+            except (sqlite3.DatabaseError, DBAPIError) as error:
+                raise self.trouble(error) from error
+            undo.pop_all()
 
     @classmethod
     def for_worker(cls, directory: Path, prefix: str, database: str, executor: str) -> "Store":

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from functools import partial
 from importlib import import_module
@@ -69,15 +69,14 @@ class ForkServer:
             start_new_session=True,
         )
         theirs.close()
-        try:
+        with ExitStack() as undo:
+            undo.push(self.__exit__)
             self._connection.send(self.preparation)
-            fault = self._receive()
-        except BaseException:
-            self.__exit__()
-            raise
-        if fault:
-            self.__exit__()
-            raise BeamtimeError(fault, advice="see that it can be imported, and that its import does no work")
+            if fault := self._receive():
+                raise BeamtimeError(
+                    fault, advice="see that it can be imported, and that its import does no work"
+                )
+            undo.pop_all()
         return self
 
     def __exit__(self, *_: object) -> None:
