@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from beamtime_handlers.clients.hosts import connection
-from beamtime_handlers.clients.hosts.connection import Ssh
+from beamtime_handlers.clients.hosts.connection import Ssh, SshTroubleError
 from beamtime_handlers.clients.hosts.ssh import SshHosts
 from beamtime_handlers.create_directories import create_directories
 from beamtime_ioc.errors import EffectsFailedError, PlaceError
@@ -282,6 +282,35 @@ def test_a_host_that_cannot_end_what_hangs_is_given_up_from_here(
     assert "hangs since an earlier look, and is not touched before that ends" in still.sentence
     assert took < 3 * patience_s
     assert other is None
+
+
+def test_a_host_that_hangs_is_no_host_that_is_away_though_others_end_the_connection(
+    ssh_servers: SshHouse, far_place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Ssh, "patience_s", lambda _ssh, timeout_s: timeout_s)
+    monkeypatch.setattr(connection, "END_S", 0.1)
+    troubles: dict[float, list[SshTroubleError]] = {}
+
+    def ask(timeout_s: float, times: int) -> None:
+        for _ in range(times):
+            try:
+                one.run("sleep 30\n", lambda _output: False, timeout_s)
+            except SshTroubleError as trouble:
+                troubles.setdefault(timeout_s, []).append(trouble)
+
+    with ssh_servers.client(limit="") as hosts:
+        hosts.find_directory(far_place, EXPERIMENT)
+        (one,) = hosts._connections.values()  # pyright: ignore[reportPrivateUsage]
+
+        threads = [threading.Thread(target=ask, args=given) for given in ((20.0, 1), (1.0, 2))]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(DEADLINE_S)
+
+    assert [trouble.state for trouble in troubles[1.0]] == ["TIMEOUT"] * 2
+    assert [trouble.state for trouble in troubles[20.0]] == ["TIMEOUT"]
+    assert "did not answer" in str(troubles[20.0][0])
 
 
 def test_one_host_that_hangs_delays_no_other(ssh_servers: SshHouse, far_place: Place) -> None:

@@ -114,6 +114,8 @@ class Connection:
         self._lock = threading.Lock()
         self._master: Child | None = None
         self._failed: tuple[float, SshTroubleError] | None = None
+        self._hung: Child | None = None
+        """The last connection that was ended since a command over it had no answer."""
         self.stuck: dict[str, str] = {}
         """Processes that could not be ended over there, by the top of the place where they hang."""
 
@@ -136,10 +138,12 @@ class Connection:
             master, code, output, said = self._run_once(program, timeout_s)
             if code == SSH_FAILED and not is_whole(output):
                 self._drop(master)  # it may have died: a new one tells what the host says now
-                _, code, output, said = self._run_once(program, timeout_s)
+                master, code, output, said = self._run_once(program, timeout_s)
             if is_whole(output):
                 return output
-            raise self._timed_out(timeout_s, output) if code in TIMED_OUT else self._trouble(code, said)
+            # Another thread that waited in vain has ended what both used: the host hangs, it is not away.
+            hangs = code in TIMED_OUT or (code == SSH_FAILED and master is self._hung)
+            raise self._timed_out(timeout_s, output) if hangs else self._trouble(code, said)
 
     def _run_once(self, program: str, timeout_s: float) -> tuple[Child, int, bytes, str]:
         """The connection that was used, the exit code, and what came on stdout and stderr."""
@@ -156,6 +160,7 @@ class Connection:
                     child.wait(END_S)
                 if broken.is_too_long:
                     raise self._too_long() from None
+                self._hung = master
                 self._drop(master)
                 raise self._timed_out(patience_s, broken.output, goes_on=True) from None
             return master, child.returncode, output, _said(errors)
