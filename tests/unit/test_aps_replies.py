@@ -206,7 +206,11 @@ def test_the_activities_of_all_elements_are_taken() -> None:
 
 
 def test_the_order_of_the_service_makes_no_difference() -> None:
-    assert read(changed(lambda a: a.reverse())) == read(SAMPLE)
+    def turn_round(activities: list[dict[str, Any]]) -> None:
+        proposal(activities)["experimenters"].reverse()
+        activities.reverse()
+
+    assert read(changed(turn_round)) == read(SAMPLE)
 
 
 def test_an_empty_schedule_is_a_valid_answer() -> None:

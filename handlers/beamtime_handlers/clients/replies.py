@@ -1,12 +1,13 @@
 """What a service sends, parsed once: kinds of fields, and words for what is not as it should be."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import datetime
 from functools import cache, partial
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, TypeVar, cast
 
 import pydantic
-from pydantic import BaseModel, BeforeValidator, ConfigDict, StringConstraints
+from pydantic import BaseModel, BeforeValidator, ConfigDict, GetCoreSchemaHandler, StringConstraints
+from pydantic_core import CoreSchema
 
 from beamtime_ioc.errors import BadResponseError
 from beamtime_ioc.model import one_line, parse_time
@@ -59,7 +60,31 @@ Time = Annotated[datetime, BeforeValidator(_time)]
 """A time with its zone, as UTC."""
 
 
-class Reply(BaseModel):
+class _FirstFault:
+    """Ends a list, a tuple, a set or a mapping at its first fault, at any depth of what is read.
+
+    The library would keep one for each of a million elements: gigabytes, and nothing else runs meanwhile.
+    """
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        schema = handler(source)
+        _end_at_first_fault(schema)
+        return schema
+
+
+def _end_at_first_fault(part: Any) -> None:
+    if isinstance(part, dict):
+        fields = cast(dict[str, Any], part)
+        if fields.get("type") in ("list", "tuple", "set", "frozenset", "dict"):
+            fields["fail_fast"] = True
+        part = list(fields.values())
+    if isinstance(part, list | tuple):
+        for inner in cast(Iterable[Any], part):
+            _end_at_first_fault(inner)
+
+
+class Reply(_FirstFault, BaseModel):
     """An object of a reply: unknown fields are ignored, what is missing or of another kind is an error."""
 
     model_config = ConfigDict(extra="ignore", frozen=True)
@@ -67,7 +92,8 @@ class Reply(BaseModel):
 
 @cache
 def _adapter(kind: Any) -> pydantic.TypeAdapter[Any]:
-    return pydantic.TypeAdapter(kind)
+    annotated: Any = Annotated
+    return pydantic.TypeAdapter(annotated[kind, _FirstFault])
 
 
 def parse(kind: type[T], body: bytes, service: str) -> T:

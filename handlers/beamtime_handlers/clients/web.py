@@ -13,7 +13,13 @@ import requests
 import urllib3
 from requests.auth import AuthBase, HTTPBasicAuth
 
-from beamtime_ioc.errors import BadResponseError, ServiceDeniedError, ServiceUnavailableError
+from beamtime_handlers.clients.line import Session
+from beamtime_ioc.errors import (
+    BadResponseError,
+    ServiceDeniedError,
+    ServiceUnavailableError,
+    WrongPasswordError,
+)
 
 PAUSES_S = (0.2, 0.6)
 """Waits before the second and the third try."""
@@ -155,7 +161,9 @@ class Web:
         raise ServiceUnavailableError(self.service, reason) from cause
 
     def _try(self, url: str, auth: AuthBase, deadline: float) -> _Answer:
-        """One request, in a thread that can be left behind: no time-out of a socket bounds the whole.
+        """One request, in a thread that is cut off at the deadline: no time-out of a socket bounds the whole.
+
+        Only a name service that hangs keeps the thread for longer, until the system gives up.
 
         Raises
         ------
@@ -168,7 +176,7 @@ class Web:
 
         def fetch() -> None:
             try:
-                outcomes.put(_fetch(session, url, auth, timeout, deadline))
+                outcomes.put(_fetch(session, url, auth, timeout))
             except (OSError, urllib3.exceptions.HTTPError, ValueError) as error:
                 outcomes.put(error)
 
@@ -176,14 +184,15 @@ class Web:
         try:
             outcome = outcomes.get(timeout=left)
         except Empty:
+            session.line.cut()
             self._session = self._new_session()
             raise TimeoutError from None
         if isinstance(outcome, Exception):
             raise outcome
         return outcome
 
-    def _new_session(self) -> requests.Session:
-        session = requests.Session()
+    def _new_session(self) -> Session:
+        session = Session()
         session.headers["Accept"] = "application/json"
         # No proxy leads to this computer, whatever the environment says.
         session.trust_env = not _is_here(urlsplit(self.url).hostname or "")
@@ -199,7 +208,7 @@ class Web:
             case 200:
                 return
             case 401:
-                raise ServiceDeniedError(
+                raise WrongPasswordError(
                     f"{self.service} does not accept our credentials (401)",
                     advice=f"look at {source}; it is not tried again by itself, that can lock the account",
                 )
@@ -238,18 +247,11 @@ def _auth(credentials: Credentials | None) -> AuthBase:
     return HTTPBasicAuth(credentials.user.encode(), credentials.password.encode())
 
 
-def _fetch(
-    session: requests.Session, url: str, auth: AuthBase, timeout: tuple[float, float], deadline: float
-) -> _Answer:
+def _fetch(session: Session, url: str, auth: AuthBase, timeout: tuple[float, float]) -> _Answer:
     with session.get(url, auth=auth, timeout=timeout, stream=True, allow_redirects=False) as response:
         body = bytearray()
-        # read1 gives what is there: the deadline is seen also when a server drips.
-        while chunk := response.raw.read1(CHUNK, decode_content=True):
+        while len(body) <= LARGEST_BODY and (chunk := response.raw.read1(CHUNK, decode_content=True)):
             body += chunk
-            if time.monotonic() > deadline:
-                raise TimeoutError
-            if len(body) > LARGEST_BODY:
-                break
         return _Answer(
             status=response.status_code,
             content_type=response.headers.get("Content-Type", ""),
