@@ -15,6 +15,7 @@ from beamtime_ioc.faces.ca_circuit import Circuit
 from beamtime_ioc.faces.ca_search import Beacons, Searches
 from beamtime_ioc.faces.ca_session import Session
 from beamtime_ioc.faces.ca_surroundings import Surroundings
+from beamtime_ioc.faces.descriptors import is_reserved
 from beamtime_ioc.faces.listening import (
     ANY,
     LOOPBACK,
@@ -180,12 +181,23 @@ class CaServer:
     async def _accept(self, listening: socket.socket) -> None:
         # asyncio's own server loses a socket that is accepted in the moment of its end.
         while True:
-            made, _ = await self.loop.sock_accept(listening)
+            made, address = await self.loop.sock_accept(listening)
+            if is_reserved(made.fileno()):
+                self._turn_away(made, address[0])
+                continue
             try:
                 await self.loop.connect_accepted_socket(self._circuit, made)
             except BaseException:
                 made.close()
                 raise
+
+    def _turn_away(self, made: socket.socket, host: str) -> None:
+        words = (
+            f"CA client {host} was turned away: {made.fileno()} files and sockets are open; see whether "
+            "CA_CLNT_CNT or PVA_CLNT_CNT is too high, or raise the limit (LimitNOFILE, ulimit -n)"
+        )
+        made.close()
+        self.seldom.warning("turned away", 60, words)
 
     def _guard(self, what: str, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """Do something for ever: begun again when it breaks off, and the rest serves on meanwhile."""

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from beamtime_ioc.errors import BeamtimeError, PortTakenError
+from beamtime_ioc.faces.backlog import BACKLOG
 
 ANY = "0.0.0.0"
 LOOPBACK = "127.0.0.1"
@@ -201,7 +202,7 @@ def _bound(kind: socket.SocketKind, interface: str, port: int) -> socket.socket:
         made.setblocking(False)
         made.bind((interface, port))
         if kind is socket.SOCK_STREAM:
-            made.listen(200)
+            made.listen(BACKLOG)
     except OSError:
         made.close()
         raise

@@ -14,6 +14,7 @@ from p4p.server.asyncio import Handler, SharedPV
 from beamtime_ioc.board import Board, Cell, Row, StructureCell, TableCell
 from beamtime_ioc.engine.thread import in_thread
 from beamtime_ioc.errors import BadValueError, BeamtimeError, PortTakenError, RefusedError
+from beamtime_ioc.faces import backlog
 from beamtime_ioc.faces.listening import (
     LOOPBACK,
     PortChoice,
@@ -233,6 +234,16 @@ class PvaServer:
         if tcp.setting and self.tcp_port != tcp.port:  # taken between the look and the start
             await self.stop()
             raise PortTakenError("PVA", tcp.port, tcp.setting)
+        self._lengthen_backlog()
+
+    def _lengthen_backlog(self) -> None:
+        try:
+            if backlog.lengthen(self.tcp_port):
+                return
+            reason = f"nothing here listens on port {self.tcp_port}"
+        except OSError as error:
+            reason = f"/proc cannot be read: {error.strerror}"
+        log.warning("PVA clients that come many at once may have to wait for a minute: %s", reason)
 
     def _choose(self, first: str, second: str, default: int) -> PortChoice:
         return choose_port(
