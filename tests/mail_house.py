@@ -99,13 +99,18 @@ class Drip:
 
 
 @dataclass(frozen=True)
+class Endless:
+    """Say one line after another, and never the last."""
+
+
+@dataclass(frozen=True)
 class Turns:
     """One answer after another, each time the word is heard."""
 
     answers: "list[Answer]"
 
 
-Answer = str | HangUp | Mute | Drip | Turns
+Answer = str | HangUp | Mute | Drip | Endless | Turns
 GOOD: dict[str, Answer] = {
     "greeting": "220 relay",
     "EHLO": "250-relay\r\n250 SIZE 1000000",
@@ -187,6 +192,10 @@ class ScriptedRelay:
             case Mute():
                 self.over.wait(10)
                 return False
+            case Endless():
+                while not self.over.is_set():
+                    connection.sendall(b"250-and more\r\n" * 100)
+                return False
             case Drip():
                 while not self.over.wait(0.02):
                     connection.sendall(b"2")
@@ -200,10 +209,15 @@ class ScriptedRelay:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.over.set()
-        self.socket.shutdown(socket.SHUT_RDWR)
-        self.socket.close()
-        self.thread.join(10)
+        self.stop()
+
+    def stop(self) -> None:
+        """Nobody listens any more."""
+        if not self.over.is_set():
+            self.over.set()
+            self.socket.shutdown(socket.SHUT_RDWR)
+            self.socket.close()
+            self.thread.join(10)
 
 
 def _text_of(lines: BinaryIO) -> bytes:

@@ -1,11 +1,15 @@
 """E-mail addresses, as people have them."""
 
 import re
+import unicodedata
 from dataclasses import dataclass
+
+import idna
 
 # What may stand in an address without quotes; quoted local parts are not used by people.
 LOCAL = re.compile(r"[^\s\x00-\x1f\x7f@<>()\[\],;:\\\"]{1,64}")
-LABEL = re.compile(r"[^\W_](?:[\w-]{0,61}[^\W_])?")
+LABEL = re.compile(r"[^\W_](?:[\w-]{0,61}[^\W_])?", re.ASCII)
+LONGEST_DOMAIN = 253
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,12 +35,32 @@ class Address:
         local, at, domain = text.strip().rpartition("@")
         if not at or not LOCAL.fullmatch(local) or local.startswith(".") or local.endswith("."):
             return None
-        if ".." in local or not all(LABEL.fullmatch(label) for label in domain.split(".")):
+        if "=?" in local:  # begins an encoded word: in a header it could be read as somebody else's address
             return None
+        in_ascii = None if ".." in local else _in_ascii(domain)
+        return None if in_ascii is None else cls(local=local, domain=in_ascii)
+
+
+def _in_ascii(domain: str) -> str | None:
+    """A domain as it travels; None if there can be none of this name.
+
+    By IDNA 2008, as browsers do it (UTS 46, non-transitional). Python's own codec is that of 2003, to which
+    `straße` is `strasse`: the domain of somebody else.
+    """
+    if not domain.isascii():
         try:
-            return cls(local=local, domain=domain.encode("idna").decode("ascii"))
-        except UnicodeError:
+            domain = idna.encode(domain, uts46=True).decode("ascii") if domain.isprintable() else ""
+        except idna.IDNAError:
             return None
+    whole = len(domain) <= LONGEST_DOMAIN and all(map(LABEL.fullmatch, domain.split(".")))
+    return domain if whole else None
+
+
+def mailbox(text: str) -> str:
+    """What one mailbox is known by, however its address is written: in small letters, the domain in ASCII."""
+    address = Address.parse(text)
+    known = text.strip() if address is None else address.text
+    return unicodedata.normalize("NFC", known.lower())
 
 
 def typed_address(text: str) -> str:

@@ -98,6 +98,9 @@ class NoOutbox:
     def settle(self, key: str, state: str, answer: str, *, due: datetime | None = None) -> None:
         raise BeamtimeError("a check sends no letters")
 
+    def give_up(self, key: str, answer: str, run_id: str) -> None:
+        raise BeamtimeError("a check gives no letter up")
+
     def waiting(self) -> Sequence[tuple[OutboxRow, Letter | None]]:
         return ()
 

@@ -95,5 +95,8 @@ NO_COPY = "; no copy to "
 MAY_BE_SENT = ("refused", "deferred", "undelivered")
 """The states in which a letter may be claimed again."""
 
-HAS_ENDED = ("accepted", "given up")
+GIVEN_UP = "given up"
+"""The state of a letter that a person has given up."""
+
+HAS_ENDED = ("accepted", GIVEN_UP)
 """The states in which nothing more becomes of a letter: the relay took it, or a person has given it up."""

@@ -9,15 +9,27 @@ from zoneinfo import ZoneInfo
 
 import pydantic
 
-from beamtime_ioc.addresses import Address, typed_address
-from beamtime_ioc.letters import HAS_ENDED, MAY_BE_SENT, NO_COPY, Letter, Mailing, OutboxRow, Waiting
-from beamtime_ioc.names import SafeName, counted, fill, one_line, safe_cycle
+from beamtime_ioc.addresses import Address, mailbox, typed_address
+from beamtime_ioc.letters import (
+    GIVEN_UP,
+    HAS_ENDED,
+    MAY_BE_SENT,
+    NO_COPY,
+    Letter,
+    Mailing,
+    OutboxRow,
+    Waiting,
+)
+from beamtime_ioc.names import KEY, SafeName, counted, fill, one_line, safe_cycle
 from beamtime_ioc.people import Person, SafetyForm, people_of, pi_of, sorted_people, with_form
-from beamtime_ioc.places import Content, Naming, Place, Room
+from beamtime_ioc.places import DIRECTORY_LINE, Content, Naming, Place, Room
 from beamtime_ioc.times import local_time, parse_time
 
 __all__ = [
+    "DIRECTORY_LINE",
+    "GIVEN_UP",
     "HAS_ENDED",
+    "KEY",
     "MANUAL",
     "MAY_BE_SENT",
     "NO_COPY",
@@ -44,6 +56,7 @@ __all__ = [
     "counted",
     "from_json",
     "local_time",
+    "mailbox",
     "one_line",
     "parse_time",
     "people_of",

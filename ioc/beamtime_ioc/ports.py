@@ -212,6 +212,18 @@ class Mail(Service, Protocol):
         """
         ...
 
+    def put_off(self) -> Sequence[OutboxRow]:
+        """Every letter that was put off, the oldest first, whether it may be tried again or not."""
+        ...
+
+    def give_up(self, row: OutboxRow, run_id: str) -> None:
+        """Let nobody send a letter any more that was put off; what has become another stays as it is."""
+        ...
+
+    def given_up(self, row: OutboxRow) -> Json:
+        """Its row in the outbox if a person has given it up; None if not."""
+        ...
+
 
 class Outbox(Protocol):
     """The letters of all times, in the state database."""
@@ -244,6 +256,10 @@ class Outbox(Protocol):
 
     def waiting(self) -> Sequence[tuple[OutboxRow, Letter | None]]:
         """Every deferred letter, the oldest first; None where its text was not kept."""
+        ...
+
+    def give_up(self, key: str, answer: str, run_id: str) -> None:
+        """Make a deferred letter `given up`, by that run; in any other state it stays as it is."""
         ...
 
 

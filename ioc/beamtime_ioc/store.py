@@ -7,6 +7,7 @@ from collections.abc import Generator, Mapping
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError
@@ -21,9 +22,11 @@ from beamtime_ioc.database import (
     sqlite_engine,
 )
 from beamtime_ioc.errors import StateError
-from beamtime_ioc.executors import ExecutorLock
 from beamtime_ioc.mounts import network_mount
 from beamtime_ioc.tables import FORMAT, MIGRATIONS, about, doubts, identity, insert_once, metadata, outbox
+
+if TYPE_CHECKING:
+    from beamtime_ioc.executors import ExecutorLock
 
 FILE_NAME, LOCK_NAME = "state.sqlite", "lock"
 START_LOCK_S = 5
@@ -134,17 +137,21 @@ class Store:
 
     def _open_postgresql(self) -> sa.Engine:
         check_passfile(self._address)
-        self.executor_lock = ExecutorLock(self._address, self.executor)
+        self.hold_again()
         return postgres_engine(self._address, f"beamtime {self.executor}")
 
-    def hold_again(self) -> ExecutorLock:
-        """The name anew, after the connection that held it was lost; for the IOC, which nobody replaces.
+    def hold_again(self) -> "ExecutorLock":
+        """The name, at the start, and anew after the connection that held it was lost.
+
+        The latter is for the IOC, which nobody replaces.
 
         Raises
         ------
         StateError
             The server does not answer, or another process has the name.
         """
+        from beamtime_ioc.executors import ExecutorLock  # and with it the driver, which SQLite does not need
+
         self.executor_lock = ExecutorLock(self._address, self.executor)
         return self.executor_lock
 

@@ -8,7 +8,7 @@ from typing import Any, cast
 import sqlalchemy as sa
 
 from beamtime_ioc.errors import OutcomeUnknownError
-from beamtime_ioc.model import MAY_BE_SENT, Answer, Json, Letter, OutboxRow, from_json, to_json
+from beamtime_ioc.model import GIVEN_UP, MAY_BE_SENT, Answer, Json, Letter, OutboxRow, from_json, to_json
 from beamtime_ioc.store import Store, transaction
 from beamtime_ioc.tables import doubts, insert_once, letters, outbox
 
@@ -84,6 +84,12 @@ class StoredOutbox:
                 open_doubt = (doubts.c.key == key) & (doubts.c.answer == "")
                 said = {"answer": Answer.HAPPENED.value, "answered_at": now, "answered_by": LATE_ANSWER}
                 db.execute(doubts.update().where(open_doubt).values(**said))
+
+    def give_up(self, key: str, answer: str, run_id: str) -> None:
+        values = {"state": GIVEN_UP, "answer": answer, "at": datetime.now(UTC).isoformat(), "run_id": run_id}
+        deferred = (outbox.c.key == key) & (outbox.c.state == "deferred")
+        with transaction(self.store) as db:  # one statement: what is being sent meanwhile is not in it
+            db.execute(outbox.update().where(deferred).values(**values))
 
     def waiting(self) -> Sequence[tuple[OutboxRow, Letter | None]]:
         query = ROWS.add_columns(letters.c.letter).where(outbox.c.state == "deferred").order_by(outbox.c.at)

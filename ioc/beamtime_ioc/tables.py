@@ -1,9 +1,10 @@
 """Our own tables of the state database, beside those of the engine."""
 
 from collections.abc import Mapping
+from importlib import import_module
+from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 
 FORMAT = 3
 
@@ -130,13 +131,16 @@ def insert_once(db: sa.Connection, table: sa.Table, values: Mapping[str, object]
     bool
         Whether this call has inserted it.
     """
-    insert = postgresql.insert if db.dialect.name == "postgresql" else sqlite.insert
-    once = insert(table).values(values).on_conflict_do_nothing().returning(*table.primary_key)
+    once = _insert(db, table).values(values).on_conflict_do_nothing().returning(*table.primary_key)
     return db.execute(once).first() is not None
 
 
 def put_row(db: sa.Connection, table: sa.Table, values: Mapping[str, object]) -> None:
     """Insert a row, or let the one with its key hold these values."""
-    insert = postgresql.insert if db.dialect.name == "postgresql" else sqlite.insert
-    row = insert(table).values(values)
+    row = _insert(db, table).values(values)
     db.execute(row.on_conflict_do_update(index_elements=list(table.primary_key), set_=dict(values)))
+
+
+def _insert(db: sa.Connection, table: sa.Table) -> Any:
+    """INSERT with ON CONFLICT, which each dialect spells for itself; only the one in use is imported."""
+    return import_module(f"sqlalchemy.dialects.{db.dialect.name}").insert(table)

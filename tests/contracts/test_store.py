@@ -293,6 +293,29 @@ def test_a_letter_that_was_not_taken_may_be_claimed_again(store: Store, state_of
     assert (row.state, row.answer) == ("sending", "")
 
 
+@pytest.mark.parametrize("state_of_letter", ["accepted", "refused", "unsure", "undelivered"])
+def test_only_a_letter_that_waits_can_be_given_up_and_nobody_claims_it_then(
+    store: Store, state_of_letter: str
+) -> None:
+    outbox = StoredOutbox(store)
+    for key, state in (("k1", "deferred"), ("k2", state_of_letter)):
+        outbox.claim(replace(LETTER, key=key))
+        outbox.settle(key, state, "451 later")
+
+    for key in ("k1", "k2", "k3"):
+        outbox.give_up(key, "given up by a person", "run-9")
+
+    rows = [outbox.find(key) for key in ("k1", "k2", "k3")]
+    assert [row and (row.state, row.answer, row.run_id) for row in rows] == [
+        ("given up", "given up by a person", "run-9"),
+        (state_of_letter, "451 later", LETTER.run_id),
+        None,
+    ]
+    assert outbox.waiting() == []
+    with pytest.raises(OutcomeUnknownError):
+        outbox.claim(replace(LETTER, key="k1"))
+
+
 def test_a_letter_whose_sender_died_is_in_doubt_until_somebody_answers(state: State) -> None:
     first = state.open()
     StoredOutbox(first).claim(LETTER)

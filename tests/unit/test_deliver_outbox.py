@@ -144,6 +144,14 @@ def test_after_the_last_try_a_letter_is_undelivered_and_email_users_begins_anew(
     assert [kept.to for kept in server.mails] == [ZOE.email]
 
 
+def test_each_wait_is_twice_as_long_as_the_one_before_up_to_four_hours() -> None:
+    settings = Settings(tries=9, retry_min=5)
+
+    due = [next_try(settings, tries, NOW) for tries in range(1, 9)]
+
+    assert due == [NOW + timedelta(minutes=wait) for wait in (5, 10, 20, 40, 80, 160, 240, 240)]
+
+
 @given(tries=st.integers(1, 40), limit=st.integers(1, 15), first=st.floats(0.1, 1440))
 def test_each_wait_is_at_least_as_long_as_the_one_before_and_there_is_a_last_try(
     tries: int, limit: int, first: float
@@ -282,6 +290,95 @@ def test_a_preview_says_which_letters_would_go_and_sends_none(
         f'would make: letter to {REN.email}: "{subject}" of {EXPERIMENT.name}',
     ]
     assert len(server.mails) == 1
+
+
+# -- given up ---------------------------------------------------------------------------------------------
+
+
+WIDE = REN.email.replace("@e", "@\N{FULLWIDTH LATIN SMALL LETTER E}")
+
+
+@pytest.mark.parametrize("given", [REN.email.upper(), [REN.email], f" {REN.email} ,", WIDE])
+def test_a_letter_that_waits_is_given_up_and_no_other_and_stays_in_the_table(
+    tmp_path: Path, server: MailServer, outbox: MemoryOutbox, given: Any
+) -> None:
+    mail = live_mail(tmp_path, server.port, outbox)
+    server.knobs.set("mail.grey", "*=1")
+    with pytest.raises(BeamtimeError):
+        email_users(run_with(mail), EXPERIMENT)
+
+    run = deliver(mail, give_up=given)
+    mailed = [kept.to for kept in server.mails]
+    deliver(mail, now=True)
+    count = email_users(run_with(mail), EXPERIMENT)
+
+    assert run.text == f"1 letter given up, nobody sends it any more: {REN.email}; 1 waits"
+    assert [(line.name, line.state) for line in run.steps][-1] == (f"letter to {REN.email} given up", "made")
+    assert mailed == []
+    assert [kept.to for kept in server.mails] == [ZOE.email]
+    (row,) = (row for row in outbox.rows.values() if row.to == REN.email)
+    assert (row.state, row.run_id) == ("given up", run.id)
+    assert row.answer.startswith("given up by a person; the last answer was: mail relay")
+    assert (count["given_up"], count["accepted"]) == (1, 1)
+
+
+def test_who_was_given_up_can_have_the_letter_all_the_same(
+    tmp_path: Path, server: MailServer, outbox: MemoryOutbox
+) -> None:
+    mail = live_mail(tmp_path, server.port, outbox)
+    put_off(mail, server, REN.email)
+    deliver(mail, give_up=REN.email)
+
+    email_users(run_with(mail), EXPERIMENT, only=REN.email, again="the mailbox is mended")
+
+    assert [kept.to for kept in server.mails] == [ZOE.email, REN.email]
+
+
+@pytest.mark.parametrize("given", [ZOE.email, "nobody@example.org", f"{REN.email},{ZOE.email}"])
+def test_what_does_not_wait_cannot_be_given_up_and_nothing_changes(
+    tmp_path: Path, server: MailServer, outbox: MemoryOutbox, given: str
+) -> None:
+    mail = live_mail(tmp_path, server.port, outbox)
+    put_off(mail, server, REN.email)
+    before = dict(outbox.rows)
+
+    with pytest.raises(
+        BeamtimeError, match=r"no letter to .* waits, so none was given up; see the table Outbox"
+    ):
+        deliver(mail, give_up=given)
+
+    assert outbox.rows == before
+
+
+def test_the_preview_of_giving_up_changes_nothing(
+    tmp_path: Path, server: MailServer, outbox: MemoryOutbox
+) -> None:
+    mail = live_mail(tmp_path, server.port, outbox)
+    put_off(mail, server, REN.email)
+    plan = run_with(mail).planning()
+
+    deliver_outbox(plan, None, give_up=REN.email)
+
+    assert plan.lines[-1].startswith(f"would make: letter to {REN.email} given up: ")
+    assert states(outbox)[REN.email] == "deferred"
+
+
+def test_a_letter_that_goes_out_meanwhile_is_not_called_given_up(
+    tmp_path: Path, server: MailServer, outbox: MemoryOutbox
+) -> None:
+    mail = live_mail(tmp_path, server.port, outbox)
+    put_off(mail, server, REN.email)
+    give_up = mail.give_up
+
+    def late(row: Any, run_id: str) -> None:
+        outbox.rows[row.key] = replace(outbox.rows[row.key], state="accepted")
+        give_up(row, run_id)
+
+    mail.give_up = late  # type: ignore[method-assign]
+    with pytest.raises(BeamtimeError, match="wanted given up, found another state; see the table Outbox"):
+        deliver(mail, give_up=REN.email)
+
+    assert states(outbox)[REN.email] == "accepted"
 
 
 def test_dry_runs_leave_nothing_that_waits(tmp_path: Path, outbox: MemoryOutbox) -> None:

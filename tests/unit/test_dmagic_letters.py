@@ -6,7 +6,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from beamtime_handlers.clients.smtp_mail.dmagic import NO_SLIDES, convert
+from beamtime_handlers.clients.smtp_mail.dmagic import convert
 from beamtime_handlers.clients.smtp_mail.letters import LetterTemplate
 from beamtime_ioc.errors import SiteFileError
 from mail_house import letter_from, mail_for
@@ -59,11 +59,11 @@ def test_html_has_its_links_and_a_text_beside_it(tmp_path: Path) -> None:
     )
 
 
-def test_without_slides_it_says_so(tmp_path: Path) -> None:
+def test_without_slides_it_says_so_as_dmagic_does(tmp_path: Path) -> None:
     text, html = rendered(HTML, tmp_path, slides_link="")
 
-    assert f"<p>Slides: {NO_SLIDES}</p>" in html
-    assert f"Slides: {NO_SLIDES}\n" in text
+    assert "<p>Slides: (no beamtime log slides found for this proposal)</p>" in html
+    assert "Slides: (no beamtime log slides found for this proposal)\n" in text
 
 
 def test_of_plain_text_only_the_lines_of_the_link_are_others(tmp_path: Path) -> None:

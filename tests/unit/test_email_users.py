@@ -291,17 +291,21 @@ def test_letters_written_before_a_crash_are_those_that_go_after_it(
             return self.memory[title]
 
     template = tmp_path / "begin"
-    for ending in ("subject", "txt"):
-        (tmp_path / f"begin.{ending}").write_text("first wording")
+    (tmp_path / "begin.subject").write_text("Hello")
+    (tmp_path / "begin.txt").write_text("first wording")
     mail = live_mail(tmp_path, server.port, template=template)
     first, second = (Remembering(site=SITE, services={"mail": mail}) for _ in range(2))
     first.memory = second.memory = {}
+    server.knobs.set("mail.grey", {REN.email: 1})
     email_users(first, EXPERIMENT)
+    before = [kept.to for kept in server.mails]
 
     (tmp_path / "begin.txt").write_text("second wording")
     email_users(second, EXPERIMENT)
 
-    assert len(server.mails) == 2
+    assert before == [ZOE.email]
+    assert [kept.to for kept in server.mails] == [ZOE.email, REN.email]
+    assert ["first wording" in kept.path.read_text() for kept in server.mails] == [True, True]
 
 
 def test_the_end_of_a_run_with_one_refusal_is_problems(tmp_path: Path, server: MailServer) -> None:

@@ -202,6 +202,50 @@ def test_other_words_are_no_other_letter_but_another_name_is(tmp_path: Path) -> 
         ("{{ 2 ** 3 }}", r"begin\.v2\.txt:1: .*a letter needs no power"),
         ("{{ 'x' * 10001 }}", r"begin\.v2\.txt:1: .*a text 10000 times is the most"),
         ("{{ 10001 * [1] }}", r"begin\.v2\.txt:1: .*a text 10000 times is the most"),
+        ("{{ 'x' * 10000 * 10000 }}", r"begin\.v2\.txt:1: .*1048576 signs are the most"),
+        ("{{ '%1234567d' % 1 }}", r"txt:1: .* 1048576 signs are the most; see what stands at format"),
+        ("{{ '%*d' | format(12345678, 1) }}", r"txt:1: .*; see what stands at format"),
+        ("{{ '{:12345678}'.format(1) }}", r"txt:1: .*; see what stands at format"),
+        ("{{ 'x' | center(12345678) }}", r"txt:1: .*; see what stands at center"),
+        ("{{ 'x'.zfill(12345678) }}", r"txt:1: .*; see what stands at zfill"),
+        ("{{ ('\\n' * 2000) | indent(2000) }}", r"txt:\d: .*; see what stands at indent"),
+        ("{{ ('x' * 2000) | replace('x', 'y' * 2000) }}", r"txt:1: .*; see what stands at replace"),
+        (
+            "{{ ('x ' * 2000) | wordwrap(1, wrapstring='y' * 2000) }}",
+            r"txt:1: .*; see what stands at wordwrap",
+        ),
+        ("{{ range(2000) | join('x' * 2000) }}", r"txt:1: .*; see what stands at join"),
+        ("{{ ('x' * 2000).join(['a'] * 2000) }}", r"txt:1: .*; see what stands at join"),
+        (
+            "{% set n = namespace(x='ab') %}{% for i in range(23) %}{% set n.x = n.x ~ n.x %}{% endfor %}",
+            r"begin\.v2\.txt:1: .*1048576 signs are the most",
+        ),
+        (
+            "{% set n = namespace(x='ab') %}{% for i in range(23) %}{% set n.x = n.x + n.x %}{% endfor %}",
+            r"begin\.v2\.txt:1: .*1048576 signs are the most",
+        ),
+        ("{{ lipsum(n=1000) }}", r"begin\.v2\.txt:1: .*'lipsum' is undefined"),
+        (
+            "\n{% for a in range(9999) %}{% for b in range(9999) %}{% for c in 'xy' %}{% endfor %}"
+            "{% endfor %}{% endfor %}",
+            r"begin\.v2\.txt:2: .*it is not done after 2 s; see whether its loops and macros come to an end",
+        ),
+        (
+            "{% for a in [1] recursive %}{{ loop([1, 2]) if loop.depth < 90 }}{% endfor %}",
+            r"begin\.v2\.txt:1: .*it is not done after 2 s",
+        ),
+        (
+            "{% macro m(n) %}{% if n %}{{ m(n - 1) }}{{ m(n - 1) }}{% endif %}{% endmacro %}{{ m(90) }}",
+            r"begin\.v2\.txt:1: .*it is not done after 2 s",
+        ),
+        (
+            "{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}",
+            r"begin\.v2\.txt: .*it calls itself without end",
+        ),
+        (
+            "{% for a in range(99999) %}{{ 'x' * 1000 }}{% endfor %}",
+            r"begin\.v2\.txt.*it would have more than 1048576 signs; shorten its loops",
+        ),
         ("x" * (1 << 20) + "y", r"begin\.v2\.txt.*the letter is longer than 1 MB"),
     ],
 )
@@ -210,6 +254,36 @@ def test_a_template_that_cannot_be_filled_is_named_with_its_line(
 ) -> None:
     with pytest.raises(SiteFileError, match=sentence):
         letter_from(mail_for(tmp_path, template=own_letter(tmp_path, text=text)))
+
+
+def test_a_loop_knows_where_it_is(tmp_path: Path) -> None:
+    text = (
+        "{% for one in experiment.people %}{{ loop.index }} of {{ loop.length }} {{ one.last_name }}"
+        "{{ '.' if loop.last else ', ' }}{% else %}nobody{% endfor %}"
+        "{% for a in [1, [2, 3]] if a != 1 recursive %}{{ loop(a) if a is iterable else a }}{% endfor %}"
+        "{% for name, value in {'b': 1, 'a': 2} | dictsort %}{{ name }}{% endfor %}"
+    )
+
+    mailing = mail_for(tmp_path, template=own_letter(tmp_path, text=text)).compose(
+        EXPERIMENT, PLACES, "run-1"
+    )
+
+    assert mailing.letters[0].text == "1 of 2 Müller-Łukasik, 2 of 2 O'Brien.23ab\n"
+
+
+def test_what_makes_a_text_longer_may_do_so_within_bounds(tmp_path: Path) -> None:
+    text = (
+        "{{ 'x' | center(5) }}|{{ '%d' % 300011 }}|{{ '%s-%s' | format('a', 12345678) }}|{{ 'a' ~ 1 ~ 'b' }}"
+        "|{{ 'No. 12345678, {:>4}'.format(7) }}|{{ ['a', 2] | join(', ') }}|{{ ', '.join(['a', 'b']) }}"
+        "|{{ 'two words' | wordwrap(5) | replace('\\n', '/') }}|{{ 'ab' | replace('b', 'c') | upper }}"
+        "|{{ [3, 1] | sort | first }}|{{ experiment.people | map(attribute='last_name') | join(' and ') }}"
+    )
+
+    letter = letter_from(mail_for(tmp_path, template=own_letter(tmp_path, text=text)))
+
+    assert letter.text == (
+        "x  |300011|a-12345678|a1b|No. 12345678,    7|a, 2|a, b|two/words|AC|1|Müller-Łukasik\n"
+    )
 
 
 def test_the_check_fills_the_templates_too(tmp_path: Path) -> None:

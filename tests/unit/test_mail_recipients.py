@@ -65,6 +65,7 @@ def test_who_has_no_address_is_named(address: str) -> None:
         "ren@",
         "@example.org",
         "ren@@example.org",
+        "=?utf-8?q?boss=40example=2Ecom=2Cren?=@example.org",  # a mail program would show boss@example.com
         "ren o'brien@example.org",
         "ren@example..org",
         "ren@-example.org",
@@ -79,6 +80,13 @@ def test_who_has_no_address_is_named(address: str) -> None:
         "ren..o@example.org",
         f"{'r' * 65}@example.org",
         f"ren@{'e' * 64}.org",
+        f"ren@{'e.' * 130}org",
+        f"ren@{'é' * 60}.org",
+        "ren@ex\u00adämple.org",
+        "ren@\u202eä.org",
+        "ren@ä..org",
+        "ren@¼.org",
+        "ren@xn--ä.org",
     ],
 )
 def test_what_is_not_an_address_is_named_and_not_mailed(address: str) -> None:
@@ -98,11 +106,23 @@ def test_an_address_is_kept_as_it_was_given(address: str) -> None:
     assert who.chosen[0][1] == address.strip()
 
 
-def test_a_domain_in_other_letters_is_written_in_ascii() -> None:
-    address = Address.parse("ren@bücher.example")
+@pytest.mark.parametrize(
+    ("domain", "in_ascii"),
+    [
+        ("bücher.example", "xn--bcher-kva.example"),
+        ("BÜCHER.Example", "xn--bcher-kva.example"),
+        ("straße.example", "xn--strae-oqa.example"),  # strasse.example is somebody else
+        ("λόγος.example", "xn--oxapnm1c.example"),
+        ("उदाहरण.example", "xn--p1b6ci4b4b3a.example"),
+        ("例え。jp", "xn--r8jz45g.jp"),
+        ("r3---sn.mail_1.Example.org", "r3---sn.mail_1.Example.org"),
+    ],
+)
+def test_a_domain_in_other_letters_is_written_in_ascii(domain: str, in_ascii: str) -> None:
+    address = Address.parse(f"ren@{domain}")
 
     assert address is not None
-    assert address.text == "ren@xn--bcher-kva.example"
+    assert address.text == f"ren@{in_ascii}"
     assert not address.needs_utf8
 
 
@@ -113,6 +133,29 @@ def test_one_address_in_two_cases_gets_one_letter_and_the_other_person_is_named(
 
     assert [to for _, to in who.chosen] == ["zoe.mueller@example.edu"]
     assert who.left_out == ((shared, "has the same address as Zoë Müller-Łukasik, who gets one letter"),)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("ren@bücher.example", "REN@xn--bcher-kva.example"),
+        ("zoë@example.org", "zoe\u0308@example.org"),
+        ("ŻÓŁĆ@example.org", "żółć@EXAMPLE.org"),
+    ],
+)
+def test_one_mailbox_in_two_spellings_gets_one_letter_now_and_later(
+    tmp_path: Path, one: str, other: str
+) -> None:
+    first, second = replace(ZOE, email=one), replace(REN, email=other)
+    mail = mail_for(tmp_path)
+
+    who = choose([first, second], (), only=[other])
+    (now,) = mail.compose(people_of(first, second), PLACES, "run-1").letters
+    (later,) = mail.compose(people_of(replace(first, email=other)), PLACES, "run-2").letters
+
+    assert who.chosen == ((first, one),)
+    assert [person for person, _ in who.left_out] == [second]
+    assert (now.key, now.to, later.to) == (later.key, one, other)
 
 
 @pytest.mark.parametrize(
@@ -128,3 +171,11 @@ def test_only_allowed_domains_and_those_below_them_are_mailed(
     reasons = [reason for _, reason in mailing.left_out]
     assert all(reason.endswith("is not in a domain of `mail.allow`") for reason in reasons)
     assert len(reasons) == 2 - reached
+
+
+def test_a_domain_is_allowed_in_whatever_letters_the_site_file_has_it(tmp_path: Path) -> None:
+    ren = replace(REN, email="ren@mail.straße.example")
+
+    mailing = mail_for(tmp_path, allow=("Straße.example",)).compose(people_of(ren), PLACES, "run-1")
+
+    assert [letter.to for letter in mailing.letters] == ["ren@mail.straße.example"]

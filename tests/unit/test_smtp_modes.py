@@ -7,16 +7,18 @@ from pathlib import Path
 
 import pytest
 
+from beamtime_handlers.email_users import email_users
 from beamtime_ioc.errors import (
     BeamtimeError,
     NotVerifiedError,
 )
-from beamtime_ioc.testing import MemoryOutbox
+from beamtime_ioc.testing import FakeRun, MemoryOutbox
 from beamtime_sim.mail_server import MailServer
 from mail_house import (
     EXPERIMENT,
     PLACES,
     REN,
+    SITE,
     ZOE,
     body_of,
     letter_from,
@@ -58,6 +60,17 @@ def test_a_dry_run_writes_files_and_records_nothing(tmp_path: Path, outbox: Memo
     assert outbox.rows == {}
 
 
+def test_a_dry_run_opens_no_connection(tmp_path: Path, server: MailServer) -> None:
+    mail = live_mail(tmp_path, server.port, mode="dry-run")
+    run = FakeRun(site=SITE, services={"mail": mail})
+
+    email_users(run, EXPERIMENT)
+    mail.check()
+
+    assert [step.state.value for step in run.steps if step.name.startswith("letter to")] == ["made"] * 2
+    assert server.counts["connections"] == 0
+
+
 def test_a_dry_run_without_a_sender_says_so_in_the_file(tmp_path: Path) -> None:
     mail = mail_for(tmp_path, sender="", contact="")
 
@@ -81,13 +94,14 @@ def test_a_dry_run_shows_what_the_letter_says_now(tmp_path: Path) -> None:
     assert mail.find(changed) is not None
 
 
-def test_a_file_that_was_cut_is_written_again(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kept", [40, -40], ids=["in the headers", "in the text"])
+def test_a_file_that_was_cut_is_written_again(tmp_path: Path, kept: int) -> None:
     mail = mail_for(tmp_path)
     letter = letter_from(mail)
     mail.send(letter)
     (file,) = (tmp_path / "state" / "dry-run").iterdir()
     whole = file.read_bytes()
-    file.write_bytes(whole[:40])
+    file.write_bytes(whole[:kept])
 
     assert mail.find(letter) is None
     with pytest.raises(NotVerifiedError, match="found nothing"):

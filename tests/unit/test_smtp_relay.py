@@ -1,6 +1,5 @@
 """The talk with a relay, word by word: answers that nobody expects."""
 
-import ssl
 from pathlib import Path
 from time import monotonic
 
@@ -20,34 +19,13 @@ from mail_house import (
     ZOE,
     Answer,
     Drip,
+    Endless,
     HangUp,
     Mute,
     ScriptedRelay,
-    certificate,
     letter_from,
     live_mail,
 )
-
-PASSWORD = "correct-horse-battery"
-Certificate = tuple[Path, ssl.SSLContext]
-
-
-@pytest.fixture(scope="session")
-def good(tmp_path_factory: pytest.TempPathFactory) -> Certificate:
-    return certificate(tmp_path_factory.mktemp("tls") / "good", "IP:127.0.0.1")
-
-
-@pytest.fixture(scope="session")
-def strange(tmp_path_factory: pytest.TempPathFactory) -> Certificate:
-    return certificate(tmp_path_factory.mktemp("tls") / "strange", "DNS:other.example.org")
-
-
-@pytest.fixture
-def password_file(tmp_path: Path) -> Path:
-    file = tmp_path / "password"
-    file.write_text(f"{PASSWORD}\n")
-    file.chmod(0o600)
-    return file
 
 
 def failure(directory: Path, port: int, **settings: object) -> tuple[BeamtimeError, str]:
@@ -66,7 +44,7 @@ ANSWERS: list[tuple[str, Answer, type[BeamtimeError], str, str]] = [
     ("greeting", "554 5.7.1 not you", ServiceDeniedError, "deferred", "does not serve us: 554 5.7.1 not you"),
     ("greeting", HANG_UP, ServiceUnavailableError, "deferred", "broke off the connection"),
     ("greeting", "SSH-2.0-OpenSSH", BadResponseError, "deferred", "answered -1"),
-    ("greeting", "x" * 9000, BadResponseError, "deferred", "answered 500 Line too long."),
+    ("greeting", "x" * 9000, BadResponseError, "deferred", "answered more than a relay may"),
     ("EHLO", HANG_UP, ServiceUnavailableError, "deferred", "broke off the connection"),
     (
         "MAIL",
@@ -85,6 +63,7 @@ ANSWERS: list[tuple[str, Answer, type[BeamtimeError], str, str]] = [
         "550 5.1.1 no 5.1.1 mailbox",
     ),
     ("RCPT", "452 4.2.2 full", DeferredError, "deferred", "puts zoe.mueller@example.edu off: 452 4.2.2 full"),
+    ("RCPT", "550-5.1.1 no\r\n250 ok", BadResponseError, "deferred", "answered -1 5.1.1 no ok"),
     ("RCPT", "354 what?", BadResponseError, "deferred", "answered 354 what?"),
     ("RCPT", HANG_UP, ServiceUnavailableError, "deferred", "broke off the connection"),
     (
@@ -95,6 +74,10 @@ ANSWERS: list[tuple[str, Answer, type[BeamtimeError], str, str]] = [
         "refuses a letter to zoe.mueller@example.edu: 554",
     ),
     ("DATA", "451 4.3.0 no", DeferredError, "deferred", "puts a letter to zoe.mueller@example.edu off: 451"),
+    ("EHLO", "250 relay\r\n550 no", BadResponseError, "deferred", "answers what it was not asked"),
+    ("RCPT", "250 ok\r\n550 no", BadResponseError, "deferred", "answers what it was not asked"),
+    ("DATA", "354 go on\r\n250 ok", BadResponseError, "deferred", "answers what it was not asked"),
+    ("DATA", "334 a", BadResponseError, "deferred", "answered 334 a"),
     ("DATA", "250 ok", BadResponseError, "deferred", "answered 250 ok"),
     ("DATA", HANG_UP, ServiceUnavailableError, "deferred", "broke off the connection"),
     (
@@ -111,6 +94,8 @@ ANSWERS: list[tuple[str, Answer, type[BeamtimeError], str, str]] = [
         "deferred",
         "puts the letter to zoe.mueller@example.edu off: 452",
     ),
+    ("text", "554-5.6.0 spam\r\n250 ok", OutcomeUnknownError, "unsure", "answered -1 5.6.0 spam ok"),
+    ("text", "554-5.6.0 spam\r\n550 no", DefinitelyRefusedError, "refused", "550 5.6.0 spam no"),
     ("text", "banana", OutcomeUnknownError, "unsure", "is not known: mail relay"),
     ("text", "x" * 9000, OutcomeUnknownError, "unsure", "answered more than a relay may"),
     ("text", HANG_UP, OutcomeUnknownError, "unsure", "broke off the connection"),
@@ -147,6 +132,16 @@ def test_a_relay_that_hangs_anywhere_is_given_up(tmp_path: Path, word: str, answ
     assert (
         "did not answer within 0.2 s" if answer == Mute() else "was not done within 0.3 s"
     ) in error.sentence
+
+
+@pytest.mark.parametrize("word", ["greeting", "EHLO", "MAIL", "RCPT", "DATA", "text"])
+def test_a_relay_that_answers_without_end_is_given_up_at_once(tmp_path: Path, word: str) -> None:
+    with ScriptedRelay({word: Endless()}) as relay:
+        error, state = failure(tmp_path, relay.port)
+
+    assert "answered more than a relay may" in error.sentence
+    assert type(error) is (OutcomeUnknownError if word == "text" else BadResponseError)
+    assert state == ("unsure" if word == "text" else "deferred")
 
 
 def test_the_answer_in_many_lines_is_kept_in_one(tmp_path: Path) -> None:

@@ -37,6 +37,7 @@ def test_each_kind_of_connection_has_its_port(connection: Any, port: int) -> Non
         ({"sender": "bm99"}, "'bm99' is not an address such as"),
         ({"sender": "a@example.org\nBcc: b@example.org"}, "is not an address such as"),
         ({"contact": "staff at example.org"}, "is not an address such as"),
+        ({"sender": "Beamline <bm99@bücher.example>"}, "is not an address such as"),
         ({"relay": "relay.example.org:25/x"}, "is not the name of a computer"),
         ({"relay": "relay..example.org"}, "is not the name of a computer"),
         ({"domain": "example.org>"}, "is not a domain such as"),

@@ -3,18 +3,22 @@
 import logging
 import ssl
 import traceback
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from beamtime_ioc.errors import (
+    BadResponseError,
     BeamtimeError,
     DeferredError,
     ServiceDeniedError,
     ServiceUnavailableError,
+    WrongPasswordError,
 )
 from beamtime_ioc.testing import MemoryOutbox
 from mail_house import (
+    REN,
     ZOE,
     Answer,
     ScriptedRelay,
@@ -185,6 +189,34 @@ def test_a_wrong_password_is_said_and_never_shown(
     assert (state, keeper.kept) == ("deferred", [])
 
 
+def test_a_password_that_was_refused_is_tried_once_by_each_press_and_by_nothing_else(
+    tmp_path: Path, good: Certificate, password_file: Path
+) -> None:
+    chain, context = good
+    script: dict[str, Answer] = {"EHLO": "250-relay\r\n250 AUTH PLAIN", "AUTH": "535 no"}
+    with ScriptedRelay(script, tls=context) as relay:
+        login = {"user": "bm99", "password_file": password_file, "ca_file": chain}
+        mail = live_mail(tmp_path, relay.port, connection="tls", **login)
+
+        def press(run_id: str) -> None:
+            for person in (ZOE, REN):
+                with pytest.raises(WrongPasswordError, match="does not accept user bm99"):
+                    mail.send(replace(letter_from(mail, person), run_id=run_id))
+
+        press("run-1")
+        looks = [mail.check() for _ in range(3)]
+        press("run-2")
+        tried = sum(word.startswith("AUTH") for word in relay.heard)
+        relay.answers["AUTH"] = "235 come in"
+        mail.send(replace(letter_from(mail), run_id="run-3"))
+
+        assert tried == 2
+        assert {(look.ok, look.sentence.partition(" with ")[0]) for look in looks} == {
+            (False, f"mail relay 127.0.0.1:{relay.port} does not accept user bm99")
+        }
+        assert mail.check().ok
+
+
 def test_a_relay_that_repeats_the_password_does_not_bring_it_into_a_log(
     tmp_path: Path, good: Certificate, password_file: Path
 ) -> None:
@@ -202,7 +234,13 @@ def test_a_relay_that_repeats_the_password_does_not_bring_it_into_a_log(
 
 
 @pytest.mark.parametrize(
-    ("answer", "kind"), [("454 4.7.0 later", DeferredError), ("535 no", ServiceDeniedError)]
+    ("answer", "kind"),
+    [
+        ("454 4.7.0 later", DeferredError),
+        ("535 no", WrongPasswordError),
+        ("334 a", BadResponseError),  # no base64
+        ("334 !", WrongPasswordError),  # an empty question, over and over
+    ],
 )
 def test_a_login_that_cannot_be_checked_now_is_deferred(
     tmp_path: Path, good: Certificate, password_file: Path, answer: str, kind: type[BeamtimeError]

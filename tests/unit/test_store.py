@@ -110,6 +110,15 @@ def test_a_directory_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
         Store(parent / "state", "x:")
 
 
+def test_a_directory_that_cannot_even_be_looked_into_is_refused(tmp_path: Path) -> None:
+    closed = tmp_path / "closed"
+    closed.mkdir(mode=0o000)
+
+    for directory in (closed, closed / "state"):
+        with pytest.raises(StateError, match="cannot be used: Permission denied; make it writable"):
+            Store(directory, "x:")
+
+
 def test_a_state_on_a_network_file_system_is_refused_before_anything_is_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -212,5 +212,8 @@ class MarkedOutbox:
         settle = partial(self._outbox.settle, key, state, answer, due=due)
         self._edges.around("answer", self._edges.doing, settle)
 
+    def give_up(self, key: str, answer: str, run_id: str) -> None:
+        self._edges.around("answer", self._edges.doing, partial(self._outbox.give_up, key, answer, run_id))
+
     def waiting(self) -> Sequence[tuple[OutboxRow, Letter | None]]:
         return self._outbox.waiting()

@@ -5,7 +5,16 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 from beamtime_ioc.errors import OutcomeUnknownError
-from beamtime_ioc.model import MANUAL, MAY_BE_SENT, Experiment, Letter, Naming, OutboxRow, SafetyForm
+from beamtime_ioc.model import (
+    GIVEN_UP,
+    MANUAL,
+    MAY_BE_SENT,
+    Experiment,
+    Letter,
+    Naming,
+    OutboxRow,
+    SafetyForm,
+)
 from beamtime_ioc.ports import Health
 
 
@@ -103,6 +112,11 @@ class MemoryOutbox:
             self.rows[key] = replace(self.rows[key], state=state, answer=answer, due=due)
         if state == "accepted":
             self.letters.pop(key, None)
+
+    def give_up(self, key: str, answer: str, run_id: str) -> None:
+        if self.rows[key].state == "deferred":
+            now = datetime.now(UTC)
+            self.rows[key] = replace(self.rows[key], state=GIVEN_UP, answer=answer, at=now, run_id=run_id)
 
     def waiting(self) -> Sequence[tuple[OutboxRow, Letter | None]]:
         rows = sorted(self.rows.values(), key=lambda row: row.at)

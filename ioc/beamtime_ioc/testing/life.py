@@ -61,6 +61,9 @@ class LateOutbox:
     def settle(self, key: str, state: str, answer: str, *, due: datetime | None = None) -> None:
         self.stored.settle(key, state, answer, due=due)
 
+    def give_up(self, key: str, answer: str, run_id: str) -> None:
+        self.stored.give_up(key, answer, run_id)
+
     def waiting(self) -> Sequence[tuple[OutboxRow, Letter | None]]:
         return self.stored.waiting()
 

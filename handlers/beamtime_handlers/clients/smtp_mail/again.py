@@ -1,9 +1,8 @@
 """Letters once more, for those who have had theirs and ask for another."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 
-from beamtime_handlers.clients.smtp_mail.writing import digest
+from beamtime_handlers.clients.smtp_mail.writing import another
 from beamtime_ioc.model import HAS_ENDED, MAY_BE_SENT, Letter, OutboxRow, Person
 
 
@@ -31,7 +30,7 @@ def once_more(
         if row is None or row.state in MAY_BE_SENT:
             left_out.append((person, "has had no letter yet: press EmailUsers without `again`"))
         elif row.state in HAS_ENDED:
-            letters.append(replace(letter, key=digest("again", word, letter.key)))
+            letters.append(another(letter, "again", word))
         else:
             left_out.append((person, "may have had the letter: answer with Resolve first"))
     return letters, left_out

@@ -198,6 +198,9 @@ class _Unrecorded:
     def settle(self, key: str, state: str, answer: str, *, due: datetime | None = None) -> None:
         self.answer = answer
 
+    def give_up(self, key: str, answer: str, run_id: str) -> None:
+        """Nothing is kept."""
+
     def waiting(self) -> "Sequence[tuple[OutboxRow, Letter | None]]":
         return ()
 

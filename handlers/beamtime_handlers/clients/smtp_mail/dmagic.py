@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from html.parser import HTMLParser
 
 NEEDED = '{{ data_link | needed("mail.data_link") }}'
-NO_SLIDES = "(there are no slides of this beamtime)"
+NO_SLIDES = "(no beamtime log slides found for this proposal)"
 SLIDES = f'{{{{ slides_link or "{NO_SLIDES}" }}}}'
 SUBJECT = "Important information for experiment {{ experiment.name }}"
 

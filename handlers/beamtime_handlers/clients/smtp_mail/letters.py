@@ -5,22 +5,18 @@ import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any, Self, TypeVar
+from typing import Any, Self, TypeVar, cast
 from urllib.parse import quote
 
 import jinja2
-from jinja2.exceptions import SecurityError
-from jinja2.runtime import Context
-from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from beamtime_handlers.clients.files import read_file
+from beamtime_handlers.clients.smtp_mail.sandbox import Sandbox
 from beamtime_ioc.errors import SiteFileError
 from beamtime_ioc.model import Experiment, Person, Place, Site, one_line
 
 LONGEST_SUBJECT = 300
 LONGEST_BYTES = 1 << 20
-MOST_TIMES = 10_000
-"""How often a text may be written behind itself."""
 T = TypeVar("T", Person, Experiment)
 
 
@@ -147,27 +143,6 @@ def line_template(setting: str, source: str) -> Callable[[Mapping[str, Any]], st
     return lambda values: one_line(_filled(template, values))
 
 
-class _Sandbox(ImmutableSandboxedEnvironment):
-    """Jinja2's, but a text is handed out at once: a letter asks for little else, a thousand for many.
-
-    One power, such as `9**9**9`, or one text too many times would stop the whole program.
-    """
-
-    intercepted_binops = frozenset(["**", "*"])
-
-    def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:
-        if operator == "**":
-            raise SecurityError("a letter needs no power")
-        for text, times in ((left, right), (right, left)):
-            if isinstance(times, int) and not isinstance(text, int | float) and times > MOST_TIMES:
-                raise SecurityError(f"a text {MOST_TIMES} times is the most")
-        return super().call_binop(context, operator, left, right)
-
-    def is_safe_attribute(self, obj: Any, attr: str, value: Any) -> bool:
-        plain = isinstance(value, str) and not attr.startswith("_")
-        return plain or super().is_safe_attribute(obj, attr, value)
-
-
 def _source(path: Path, ending: str) -> tuple[Path, str | None]:
     file = path.parent / f"{path.name}.{ending}"  # the name may hold dots: `with_suffix` would cut there
     try:
@@ -183,7 +158,7 @@ def _source(path: Path, ending: str) -> tuple[Path, str | None]:
 
 
 def _environment(sources: Mapping[str, str]) -> jinja2.Environment:
-    environment = _Sandbox(
+    environment = Sandbox(
         undefined=jinja2.StrictUndefined,
         autoescape=_is_html,
         loader=jinja2.FunctionLoader(
@@ -222,7 +197,7 @@ def _compiled(environment: jinja2.Environment, file: Path) -> jinja2.Template:
 
 def _filled(template: jinja2.Template, values: Mapping[str, Any]) -> str:
     try:
-        return template.render(values)
+        return cast(Sandbox, template.environment).fill(template, values)
     except (
         jinja2.TemplateError,
         TypeError,

@@ -1,6 +1,5 @@
 """Letters to users: who gets which, and what has become of each."""
 
-import hashlib
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -15,8 +14,8 @@ from beamtime_handlers.clients.smtp_mail.recipients import choose
 from beamtime_handlers.clients.smtp_mail.relay import Relay
 from beamtime_handlers.clients.smtp_mail.samples import samples
 from beamtime_handlers.clients.smtp_mail.settings import Settings
-from beamtime_handlers.clients.smtp_mail.waiting import Presses, next_try, waiting
-from beamtime_handlers.clients.smtp_mail.writing import Writing
+from beamtime_handlers.clients.smtp_mail.waiting import Presses, RefusedPassword, next_try, waiting
+from beamtime_handlers.clients.smtp_mail.writing import Writing, another
 from beamtime_ioc.errors import (
     BeamtimeError,
     DefinitelyRefusedError,
@@ -26,6 +25,7 @@ from beamtime_ioc.errors import (
     StateError,
 )
 from beamtime_ioc.model import (
+    GIVEN_UP,
     HAS_ENDED,
     MAY_BE_SENT,
     Address,
@@ -36,6 +36,7 @@ from beamtime_ioc.model import (
     OutboxRow,
     Place,
     Waiting,
+    mailbox,
 )
 from beamtime_ioc.ports import Context, Health
 
@@ -75,6 +76,7 @@ class SmtpMail:
         self._bcc = [address for text in copies if (address := Address.parse(text))]
         self._dry_runs = DryRuns(context.state / "dry-run", self.message)
         self._presses = Presses(settings.press_s)
+        self._refused = RefusedPassword()
 
     @property
     def dry_run_directory(self) -> Path:
@@ -147,8 +149,10 @@ class SmtpMail:
         self._outbox.claim(letter)
         try:
             self._presses.require_time(letter.run_id)
-            bcc = [copy for copy in self._bcc if copy.text.lower() != letter.to.lower()]
+            bcc = [copy for copy in self._bcc if mailbox(copy.text) != mailbox(letter.to)]
+            self._refused.require_another(letter.run_id)
             answer = self.relay.deliver(parseaddr(self.settings.sender)[1], to, content, bcc)
+            self._refused.forget()
         except OutcomeUnknownError as error:
             self._outbox.settle(letter.key, "unsure", error.sentence)
             raise OutcomeUnknownError(error.sentence, advice=error.advice, claim=letter.key) from error
@@ -157,6 +161,7 @@ class SmtpMail:
             raise
         except ServiceError as error:  # it came to nothing before the text: it may be tried again
             self._put_off(letter, error.sentence)
+            self._refused.note(error, letter.run_id)
             raise
         try:
             self._outbox.settle(letter.key, "accepted", answer)
@@ -187,6 +192,18 @@ class SmtpMail:
         now = datetime.now(self._site.zone)
         return waiting(self.settings, self._contact, self._outbox.waiting(), now, at_once=at_once)
 
+    def put_off(self) -> Sequence[OutboxRow]:
+        return [row for row, _ in self._outbox.waiting()]
+
+    def give_up(self, row: OutboxRow, run_id: str) -> None:
+        self._outbox.give_up(row.key, f"given up by a person; the last answer was: {row.answer}", run_id)
+
+    def given_up(self, row: OutboxRow) -> Json:
+        now = self._outbox.find(row.key)
+        if now is None or now.state != GIVEN_UP:
+            return None
+        return {"to": now.to, "state": now.state, "at": now.at.isoformat()}
+
     def check(self) -> Health:
         began, mode = time.monotonic(), self.settings.mode
         if mode == "off":
@@ -196,8 +213,10 @@ class SmtpMail:
             if mode == "dry-run":
                 sentence = f"dry run: letters are written to {self.dry_run_directory}, nobody is mailed"
                 return Health(ok=True, sentence=sentence, latency_s=time.monotonic() - began)
+            self._refused.require_another()
             latency_s = self.relay.look()
         except BeamtimeError as error:
+            self._refused.note(error)
             return Health(ok=False, sentence=str(error), latency_s=time.monotonic() - began)
         for_whom = (
             "users get letters" if mode == "live" else f"test: only {self.settings.contact} gets letters"
@@ -230,14 +249,11 @@ class SmtpMail:
 
     def as_test(self, letter: Letter, run_id: str) -> Letter:
         """The letter as the contact gets it, another one in each run: it counts for nobody."""
-        key = hashlib.sha256("\0".join(("test", run_id, letter.key)).encode()).hexdigest()[:32]
         return replace(
-            letter,
-            key=key,
+            another(letter, "test", run_id),
             to=self._contact,
             name=parseaddr(self.settings.contact)[0] or "test",
             subject=f"[TEST] {letter.subject}",
-            message_id=f"<{key}@{self.settings.message_domain}>",
         )
 
 

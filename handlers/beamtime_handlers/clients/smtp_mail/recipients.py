@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from beamtime_ioc.errors import BeamtimeError
-from beamtime_ioc.model import Address, Person, one_line
+from beamtime_ioc.model import Address, Person, mailbox, one_line
 
 NO_ADDRESS = ("", "none", "null", "n/a", "-")
 
@@ -20,22 +20,22 @@ class Recipients:
 
 
 def choose(people: Sequence[Person], allow: Sequence[str], only: Sequence[str] = ()) -> Recipients:
-    """Everybody with a usable address, each address once in any case of letters.
+    """Everybody with a usable address; each mailbox once, however its address is written.
 
     Parameters
     ----------
     allow
         Domains, in small letters, with those below them; empty allows all.
     only
-        Addresses, in any case of letters, of those who are asked for; empty asks for all.
+        Addresses of those who are asked for, written in any way; empty asks for all.
 
     Raises
     ------
     BeamtimeError
         Nobody has an address that is asked for.
     """
-    wanted = {address.strip().lower() for address in only}
-    for address in sorted(wanted - {person.email.strip().lower() for person in people}):
+    wanted = {mailbox(address) for address in only}
+    for address in sorted(wanted - {mailbox(person.email) for person in people}):
         raise BeamtimeError(
             f"nobody has the address {one_line(address, 100)!r}",
             advice="see the table Users for the addresses; nobody was mailed",
@@ -43,15 +43,15 @@ def choose(people: Sequence[Person], allow: Sequence[str], only: Sequence[str] =
     chosen: dict[str, tuple[Person, str]] = {}
     left_out: list[tuple[Person, str]] = []
     for person in people:
-        text = person.email.strip()
+        text, box = person.email.strip(), mailbox(person.email)
         reason = reason_against(text, allow)
-        if wanted and text.lower() not in wanted:
+        if wanted and box not in wanted:
             reason = "was not asked for"
-        first = chosen.get(text.lower())
+        first = chosen.get(box)
         if reason:
             left_out.append((person, reason))
         elif first is None:
-            chosen[text.lower()] = (person, text)
+            chosen[box] = (person, text)
         elif first[0].full_name != person.full_name:
             left_out.append((person, f"has the same address as {first[0].full_name}, who gets one letter"))
     return Recipients(chosen=tuple(chosen.values()), left_out=tuple(left_out))

@@ -1,5 +1,6 @@
 """A mail relay, and what its answers mean."""
 
+import binascii
 import smtplib
 import socket
 import ssl
@@ -13,7 +14,7 @@ from pathlib import Path
 from typing import Literal
 
 from beamtime_handlers.clients.files import read_file
-from beamtime_handlers.clients.smtp_mail.talk import Talk
+from beamtime_handlers.clients.smtp_mail.talk import EndlessReplyError, Talk, UnaskedReplyError
 from beamtime_ioc.errors import (
     BadResponseError,
     BeamtimeError,
@@ -22,12 +23,13 @@ from beamtime_ioc.errors import (
     OutcomeUnknownError,
     ServiceDeniedError,
     ServiceUnavailableError,
+    WrongPasswordError,
 )
 from beamtime_ioc.model import NO_COPY, Address, one_line
 
 Connection = Literal["relay", "starttls", "tls"]
 PORTS: dict[Connection, int] = {"relay": 25, "starttls": 587, "tls": 465}
-LATER = "press again in some minutes: only who has no letter yet gets one"
+LATER = "press DeliverOutbox in some minutes, or this again: nobody gets the letter twice"
 LONGEST_PASSWORD = 65_536
 KEEPERS = "ask those who keep the relay"
 
@@ -82,7 +84,8 @@ class Relay:
             mend = "correct the address, then press again: only who has no letter yet gets one"
             self._demand(smtp.rcpt(to.text), to.text, mend)
             uncopied = "".join(_uncopied(smtp, copy) for copy in bcc)
-            self._demand(smtp.docmd("DATA"), f"a letter to {to.text}", mend, wanted=3)
+            self._demand(smtp.docmd("DATA"), f"a letter to {to.text}", mend, go_on=354)
+            smtp.require_quiet()  # an answer to the text that was there before would be none
             try:
                 smtp.send(_dotted(content))
                 reply = smtp.getreply()
@@ -120,7 +123,7 @@ class Relay:
             if context and self.connection == "starttls":
                 self._start_tls(smtp, plain, context)
             if self.user:
-                smtp.login(self.user, password)
+                self._log_in(smtp, password)
             yield smtp
         except OSError as error:
             raise self._in_words(error, smtp) from _harmless(error)
@@ -150,6 +153,13 @@ class Relay:
         self._let_in(smtp.docmd("STARTTLS"))
         smtp.speak_tls(plain, context, self.host)
         smtp.ehlo_or_helo_if_needed()
+
+    def _log_in(self, smtp: Talk, password: str) -> None:
+        try:
+            smtp.login(self.user, password)
+        except binascii.Error as error:
+            said = "asks for our login in words that are no base64"
+            raise BadResponseError(f"{self} {said}", advice=KEEPERS) from error
 
     def _password(self) -> str:
         if not self.user:
@@ -195,11 +205,11 @@ class Relay:
             raise ServiceDeniedError(f"{self} does not serve us: {_shown(reply)}", advice=KEEPERS)
         self._demand(reply, "us", KEEPERS)
 
-    def _demand(self, reply: tuple[int, bytes], what: str, mend: str, *, wanted: int = 2) -> str:
-        """The relay's answer if it agrees."""
+    def _demand(self, reply: tuple[int, bytes], what: str, mend: str, *, go_on: int = 0) -> str:
+        """The relay's answer if it agrees: with this code, or with any 2xx where there is none."""
         shown = _shown(reply)
         match reply[0] // 100:
-            case kind if kind == wanted:
+            case kind if reply[0] == go_on or (kind == 2 and not go_on):
                 return shown
             case 4:
                 raise DeferredError(f"{self} puts {what} off: {shown}", advice=LATER)
@@ -227,11 +237,16 @@ class Relay:
             case smtplib.SMTPAuthenticationError() if error.smtp_code // 100 == 4:
                 return DeferredError(f"{self} cannot check our login now: {error.smtp_code}", advice=LATER)
             case smtplib.SMTPAuthenticationError():
-                return ServiceDeniedError(
+                return WrongPasswordError(
                     f"{self} does not accept user {self.user} with the password in {self.password_file} "
                     f"({error.smtp_code})",
                     advice="correct `mail.user` or the password file, then press again",
                 )
+            case UnaskedReplyError():
+                said = "answers what it was not asked; nothing was handed over"
+                return BadResponseError(f"{self} {said}", advice=KEEPERS)
+            case smtplib.SMTPServerDisconnected() if isinstance(error.__context__, EndlessReplyError):
+                return BadResponseError(f"{self} {self._reason(error, smtp)}", advice=KEEPERS)
             case smtplib.SMTPServerDisconnected():
                 return ServiceUnavailableError(str(self), self._reason(error, smtp))
             case smtplib.SMTPResponseException():
@@ -253,6 +268,8 @@ class Relay:
             return f"was not done within {self.deadline_s:g} s"
         cause = error.__context__ if isinstance(error, smtplib.SMTPServerDisconnected) else error
         match cause:
+            case EndlessReplyError():
+                return "answered more than a relay may"
             case TimeoutError():
                 return f"did not answer within {self.timeout_s:g} s"
             case ConnectionRefusedError():
@@ -263,8 +280,6 @@ class Relay:
                 return f"does not speak TLS with us: {cause.reason or 'it hung up'}"
             case None | smtplib.SMTPServerDisconnected() | ConnectionError():
                 return "broke off the connection"
-            case smtplib.SMTPResponseException():
-                return "answered more than a relay may"
             case _:
                 return f"cannot be reached: {getattr(cause, 'strerror', None) or type(cause).__name__}"
 

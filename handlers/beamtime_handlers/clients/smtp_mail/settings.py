@@ -107,8 +107,8 @@ class Settings(pydantic.BaseModel):
     @pydantic.field_validator("sender", "contact")
     @classmethod
     def _one_address(cls, text: str) -> str:
-        address = Address.parse(parseaddr(text)[1]) if text else None
-        if text and (address is None or not address.text.isascii() or "\n" in text):
+        address = parseaddr(text)[1]
+        if text and (Address.parse(address) is None or not address.isascii() or "\n" in text):
             raise ValueError(
                 f"{text!r} is not an address such as name@example.org or Beamline <name@example.org>"
             )
@@ -134,11 +134,13 @@ class Settings(pydantic.BaseModel):
     @pydantic.field_validator("allow")
     @classmethod
     def _domains(cls, domains: tuple[str, ...]) -> tuple[str, ...]:
-        small = tuple(domain.lower().lstrip("@.") for domain in domains)
-        for domain in small:
-            if Address.parse(f"name@{domain}") is None:
+        allowed: list[str] = []
+        for domain in domains:
+            address = Address.parse(f"name@{domain.lstrip('@.')}")
+            if address is None:
                 raise ValueError(f"{domain!r} is not a domain such as example.org")
-        return small
+            allowed.append(address.domain.lower())
+        return tuple(allowed)
 
     @pydantic.field_validator("domain")
     @classmethod

@@ -1,4 +1,4 @@
-"""Which letters that were put off may be tried again, and when."""
+"""Which letters that were put off may be tried again, and when; and whether a refused password may."""
 
 import time
 from collections.abc import Iterable
@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from beamtime_handlers.clients.smtp_mail.recipients import reason_against
 from beamtime_handlers.clients.smtp_mail.relay import LATER
 from beamtime_handlers.clients.smtp_mail.settings import Settings
-from beamtime_ioc.errors import DeferredError
+from beamtime_ioc.errors import BeamtimeError, DeferredError, WrongPasswordError
 from beamtime_ioc.model import Letter, OutboxRow, Waiting
 
 LONGEST_WAIT = timedelta(hours=4)
@@ -43,6 +43,37 @@ class Presses:
             )
         while len(self._began) > self.remembered:
             del self._began[next(iter(self._began))]
+
+
+class RefusedPassword:
+    """A password that the relay refused: each press tries it once more, and nothing else does.
+
+    An account may be locked after some wrong ones.
+    """
+
+    def __init__(self) -> None:
+        self._error: WrongPasswordError | None = None
+        self._run_id = ""
+
+    def require_another(self, run_id: str = "") -> None:
+        """Let a press try, or a look if nothing was refused.
+
+        Raises
+        ------
+        WrongPasswordError
+            It was refused in this press; or, to a look, in whichever.
+        """
+        if self._error is not None and run_id in ("", self._run_id):
+            raise WrongPasswordError(self._error.sentence, advice=self._error.advice)
+
+    def note(self, error: BeamtimeError, run_id: str = "") -> None:
+        """Remember it if it is one of these."""
+        if isinstance(error, WrongPasswordError):
+            self._error, self._run_id = error, run_id
+
+    def forget(self) -> None:
+        """The relay has let us in."""
+        self._error = None
 
 
 def next_try(settings: Settings, tries: int, now: datetime) -> datetime | None:

@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Sequence
+from dataclasses import replace
 from email.utils import parseaddr
 
 from beamtime_handlers.clients.smtp_mail.letters import (
@@ -12,7 +13,7 @@ from beamtime_handlers.clients.smtp_mail.letters import (
 )
 from beamtime_handlers.clients.smtp_mail.settings import Settings
 from beamtime_handlers.clients.smtp_mail.slides import Slides, slides_of
-from beamtime_ioc.model import Experiment, Letter, Person, Place
+from beamtime_ioc.model import Experiment, Letter, Person, Place, mailbox
 from beamtime_ioc.ports import Context
 
 
@@ -67,7 +68,7 @@ class Writing:
             values["data_link"] = self._data_link(values)
             values["slides_link"] = self._slides_link(values) or slides.link
             words = self._template.render(values)
-            key = digest(experiment.key, self._template.name, to.lower())
+            key = digest(experiment.key, self._template.name, mailbox(to))
             letters.append(
                 Letter(
                     key=key,
@@ -96,6 +97,15 @@ def _said(data_link: str, slides_link: str, day: str) -> tuple[str, ...]:
         slides_link and f"link to the slides{of}: {slides_link}",
     )
     return tuple(filter(None, said))
+
+
+def another(letter: Letter, *parts: str) -> Letter:
+    """The same words as another letter: the same parts, the same other one.
+
+    Its Message-ID is its own, too: relays and mail boxes drop what they have seen.
+    """
+    key, domain = digest(*parts, letter.key), letter.message_id.rpartition("@")[2]
+    return replace(letter, key=key, message_id=f"<{key}@{domain}")
 
 
 def digest(*parts: str) -> str:
