@@ -25,7 +25,7 @@ from beamtime_ioc.model import Place, Site
 from beamtime_ioc.ports import Context
 from beamtime_ioc.testing import MemoryOutbox
 from disk_house import ZONE
-from pg_house import free_port
+from spare_ports import spare_port
 
 START_S = 20.0
 PROGRAMS = (
@@ -58,7 +58,7 @@ class Host:
 
     name: str
     directory: Path
-    port: int = field(default_factory=free_port)
+    port: int = field(default_factory=spare_port)
     process: "subprocess.Popen[bytes] | None" = None
 
     @property
@@ -205,6 +205,17 @@ class SshHouse:
         self.authorized.write_text(f'{before}command="{quotes}" {path.with_suffix(".pub").read_text()}')
         try:
             yield str(path)
+        finally:
+            self.authorized.write_text(before)
+
+    @contextmanager
+    def nobody_let_in(self) -> Generator[None]:
+        """No key opens the hosts, and connections that stood are gone."""
+        before = self.authorized.read_text()
+        with self.det1.gone(), self.ana1.gone():
+            self.authorized.write_text("")
+        try:
+            yield
         finally:
             self.authorized.write_text(before)
 

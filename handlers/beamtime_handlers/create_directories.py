@@ -4,7 +4,7 @@ from functools import partial
 
 from beamtime_ioc.action import Effect, Run, action
 from beamtime_ioc.errors import BeamtimeError
-from beamtime_ioc.model import Experiment, Json, counted
+from beamtime_ioc.model import DIRECTORY_LINE, Experiment, Json, counted
 from beamtime_ioc.ports import Hosts
 
 AT_ONCE = 32
@@ -28,7 +28,7 @@ def create_directories(run: Run, experiment: Experiment) -> list[Json]:
     found = run.effects(
         [
             Effect(
-                f"directory {place.name}:{place.path_for(experiment)}",
+                f"{DIRECTORY_LINE}{place.name}:{place.path_for(experiment)}",
                 look=partial(hosts.find_directory, place, experiment),
                 make=partial(hosts.make_directory, place, experiment),
                 verify=partial(hosts.check_directory, place, experiment),

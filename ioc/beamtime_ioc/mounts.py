@@ -70,7 +70,7 @@ def network_mount(path: Path) -> Mount | None:
     """The network file system that a path lies on or would lie on; None if it is a local one."""
     path = path.resolve()
     nearest = path
-    while not nearest.is_dir() and nearest != nearest.parent:
+    while not os.path.isdir(nearest) and nearest != nearest.parent:
         nearest = nearest.parent
     with suppress(OSError):  # what is mounted on demand is mounted by being opened
         os.close(os.open(nearest, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))

@@ -7,13 +7,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
+from beamtime_ioc.advice import together
 from beamtime_ioc.alarm import QUIET, UNDEFINED, Alarm, Severity, Status
 from beamtime_ioc.board import Board, Found
 from beamtime_ioc.errors import BeamtimeError, ConflictError, PlaceError
 from beamtime_ioc.filled_table import Rows
 from beamtime_ioc.identity import IdentityRecords
 from beamtime_ioc.lookout import Look, Lookout, clock
-from beamtime_ioc.model import Experiment, Place, Room, one_line
+from beamtime_ioc.model import DIRECTORY_LINE, Experiment, Place, Room, one_line
 from beamtime_ioc.ports import Hosts
 from beamtime_ioc.progress import RunView, StepState
 
@@ -32,8 +33,8 @@ NO_ROOM = Room()
 SHORT = ("low", "full")
 """States of the room of a place that has little."""
 
-STEP = "directory "
-"""How a line of the checklist begins that makes one: place and path follow."""
+AWAY = (UNREACHABLE, TIMEOUT, "DENIED")
+"""States of a host that is looked at more and more seldom."""
 
 MOST_REMEMBERED = 1000
 
@@ -46,12 +47,15 @@ class PlaceView:
     ----------
     path
         The current experiment's directory; empty if there is none.
+    sentence
+        What is so; `advice` is what to do about it.
     """
 
     place: Place
     path: str = ""
     state: str = UNKNOWN
     sentence: str = ""
+    advice: str = ""
     since: datetime | None = None
     checked: datetime | None = None
     room: Room = NO_ROOM
@@ -60,6 +64,10 @@ class PlaceView:
     def is_well(self) -> bool:
         return self.state in (CREATED, EXISTS, ABSENT, READY)
 
+    @property
+    def text(self) -> str:
+        return f"{self.sentence}; {self.advice}" if self.advice else self.sentence
+
 
 @dataclass(frozen=True, kw_only=True)
 class _Seen:
@@ -67,6 +75,7 @@ class _Seen:
     path: str
     state: str
     sentence: str
+    advice: str = ""
     room: Room = NO_ROOM
 
 
@@ -74,7 +83,7 @@ class PlaceWatch:
     """Watches every place (source `hosts` of a table). Lives in the event loop.
 
     Each place is looked at in a thread of its own: periodically, when the experiment changes, and after each
-    run that has ended.
+    run that has ended. A host that is away is looked at more and more seldom; a press tries it at once.
 
     Parameters
     ----------
@@ -150,7 +159,7 @@ class PlaceWatch:
     def _note_made(self, view: RunView) -> None:
         """Which directories a run has made, and which it has found."""
         for line in view.steps:
-            if line.name.startswith(STEP) and line.state in (StepState.MADE, StepState.STANDS):
+            if line.name.startswith(DIRECTORY_LINE) and line.state in (StepState.MADE, StepState.STANDS):
                 self._made[line.name] = line.state is StepState.MADE
         self._made = dict(list(self._made.items())[-MOST_REMEMBERED:])
 
@@ -163,23 +172,37 @@ class PlaceWatch:
             self.lookouts[name].soon()  # it was that of another experiment
             return
         if seen is not None:
-            made = seen.state == EXISTS and self._made.get(one_line(f"{STEP}{name}:{seen.path}"), False)
+            made = seen.state == EXISTS and self._made.get(
+                one_line(f"{DIRECTORY_LINE}{name}:{seen.path}"), False
+            )
             state = CREATED if made else seen.state
-            view = replace(before, path=seen.path, state=state, sentence=seen.sentence, room=seen.room)
-        elif look.late:
+            view = replace(
+                before,
+                path=seen.path,
+                state=state,
+                sentence=seen.sentence,
+                advice=seen.advice,
+                room=seen.room,
+            )
+        elif look.error is None:
             view = replace(before, state=TIMEOUT, room=NO_ROOM)
         else:
-            view = replace(before, state=UNREACHABLE, sentence=str(look.error), room=NO_ROOM)
+            error = look.error
+            view = replace(
+                before, state=UNREACHABLE, sentence=error.sentence, advice=error.advice, room=NO_ROOM
+            )
         since = before.since if before.state == view.state and before.since else look.asked
         if look.late:
             top = f"{before.place.host}:" if before.place.host else ""
             when = clock(since.astimezone(self.zone), now)
             silent = f"{name}: {top}{before.place.top} does not answer since {when}"
-            view = replace(view, sentence=f"{silent}; look whether its disk hangs")
+            view = replace(view, sentence=silent, advice="look whether its disk hangs")
         self.views[name] = view = replace(view, since=since, checked=now)
+        # Each look at a host that is off costs a connection that fails, and some count those.
+        self.lookouts[name].away = bool(before.place.host) and view.state in AWAY
         if before.state != view.state and not (before.state == UNKNOWN and view.is_well):
             level = logging.INFO if view.is_well else logging.WARNING
-            log.log(level, "place %s: %s: %s", name, view.state, view.sentence)
+            log.log(level, "place %s: %s: %s", name, view.state, view.text)
         self._show_counts()
         for changed in self._changed:
             changed()
@@ -190,7 +213,8 @@ class PlaceWatch:
         """How bad it is: undefined while a place has not been looked at, or nobody can look."""
         wrong = [view for view in self.views.values() if view.state != UNKNOWN and not view.is_well]
         if wrong:
-            return Alarm(Severity.MAJOR, Status.COMM, "; ".join(view.sentence for view in wrong))
+            sentences, advice = "; ".join(view.sentence for view in wrong), together(v.advice for v in wrong)
+            return Alarm(Severity.MAJOR, Status.COMM, f"{sentences}; {advice}" if advice else sentences)
         return UNDEFINED if any(view.state == UNKNOWN for view in self.views.values()) else QUIET
 
     def _show_counts(self) -> None:
@@ -224,7 +248,7 @@ class PlaceWatch:
             "state": view.state,
             "free_gb": view.room.free_gb,
             "space": "" if view.room == NO_ROOM else view.room.state,
-            "sentence": view.sentence,
+            "sentence": view.text,
             "checked": checked,
         }
 
@@ -242,14 +266,16 @@ def look_at(hosts: Hosts, place: Place, experiment: Experiment | None) -> _Seen:
     """
     key = experiment.key if experiment else ""
     path = _path(place, experiment) if experiment else ""
+    advice = ""
     try:
         state, sentence = _standing(hosts, place, experiment, path)
         room = hosts.room(place)
     except (ConflictError, PlaceError) as error:
-        state, sentence, room = _trouble(error), str(error), _room_in(hosts, place, error)
+        state, room = _trouble(error), _room_in(hosts, place, error)
+        sentence, advice = error.sentence, error.advice
     except BeamtimeError as error:
-        state, sentence, room = UNREACHABLE, str(error), NO_ROOM
-    return _Seen(experiment=key, path=path, state=state, sentence=sentence, room=room)
+        state, sentence, advice, room = UNREACHABLE, error.sentence, error.advice, NO_ROOM
+    return _Seen(experiment=key, path=path, state=state, sentence=sentence, advice=advice, room=room)
 
 
 def _standing(hosts: Hosts, place: Place, experiment: Experiment | None, path: str) -> tuple[str, str]:

@@ -8,6 +8,9 @@ from typing import Protocol
 
 from beamtime_ioc.names import Safe, fill, safe_cycle
 
+DIRECTORY_LINE = "directory "
+"""How a line of the checklist begins that makes a directory: place and path follow, with a colon between."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Naming:

@@ -33,6 +33,45 @@ def test_the_directory_of_another_experiment_is_never_shared(top: Path) -> None:
     assert "press again" in error.advice
 
 
+@pytest.mark.parametrize(
+    ("path", "apart"),
+    [
+        (
+            "{start:%Y-%m}/{name}",
+            "let its .experiment.json name this one if it is its; for those to come, put {beamtime} into "
+            "`experiment.name` of the site file",
+        ),
+        ("{start:%Y-%m}/{pi}", "give each its own directory there, with {name} in `path` of the site file"),
+    ],
+)
+def test_the_advice_keeps_two_experiments_apart_by_what_their_path_is_made_of(
+    top: Path, path: str, apart: str
+) -> None:
+    hosts_for().make_directory(replace(place_at(top), path=path), replace(OTHER, people=EXPERIMENT.people))
+
+    error = refusal(ConflictError, replace(place_at(top), path=path))
+
+    assert error.advice == f"choose the experiment it belongs to, or {apart}; then press again"
+
+
+@pytest.mark.parametrize("more", ["1", "\n", " ", "1" * 5000])
+def test_keys_of_experiments_are_compared_to_their_ends(top: Path, more: str) -> None:
+    ours = replace(EXPERIMENT, key=f"file:{'0' * 195}")
+    made(top, replace(ours, key=ours.key + more))
+
+    error = refusal(ConflictError, place_at(top), ours)
+
+    assert "belongs to experiment file:000" in error.sentence
+    assert len(error.sentence) < 1000
+
+
+def test_a_directory_is_its_own_however_long_the_key(top: Path) -> None:
+    long = replace(EXPERIMENT, key=f"file:{'0' * 300}1")
+    made(top, long)
+
+    assert hosts_for().find_directory(place_at(top), long)
+
+
 def test_a_directory_with_files_and_no_marker_belongs_to_somebody(top: Path) -> None:
     directory = bare(top / "2026-11" / NAME)
     for number in range(5):

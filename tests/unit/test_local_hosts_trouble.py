@@ -219,6 +219,20 @@ def test_the_group_is_given_before_the_mode(top: Path, monkeypatch: pytest.Monke
     assert calls == [f"fchown -1 {strange.gr_gid}", "fchmod 2770"]
 
 
+def test_without_access_lists_here_it_fails_loudly_where_one_is_wanted(
+    top: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(top))
+
+    error = cast(PlaceError, refusal(PlaceError, place_at(top, acl=("user:daemon:rwx",))))
+    directory = made(top)
+
+    assert error.state == "DENIED"
+    assert error.sentence == "det1: this computer has no setfacl and getfacl"
+    assert "`acl` of place det1" in error.advice
+    assert marker_of(directory)["experiment"] == "aps:300011"
+
+
 def test_a_system_that_silently_drops_setgid_is_caught(top: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fchmod = os.fchmod
     monkeypatch.setattr(os, "fchmod", lambda fd, mode: fchmod(fd, mode & 0o777))

@@ -10,11 +10,12 @@ from typing import Any
 
 import pytest
 
+from beamtime_ioc import lookout
 from beamtime_ioc.alarm import QUIET, Severity, Status
 from beamtime_ioc.board import Board
 from beamtime_ioc.errors import BeamtimeError, ConflictError, PlaceError
 from beamtime_ioc.identity import IdentityRecords
-from beamtime_ioc.model import Experiment, RunState
+from beamtime_ioc.model import Experiment, RunState, Site
 from beamtime_ioc.place_watch import PlaceWatch
 from beamtime_ioc.places import Room
 from beamtime_ioc.progress import RunView, StepLine, StepState
@@ -51,13 +52,14 @@ async def house(
     *,
     slowest_s: float = 10,
     every_s: float = NEVER,
+    at: Site = SITE,
 ) -> AsyncIterator[House]:
     board, disks = new_board(), hosts or AskedHosts()
-    identity = IdentityRecords(board, MemoryIdentity(), SITE, _runner())
+    identity = IdentityRecords(board, MemoryIdentity(), at, _runner())
     identity.show(current, None)
     watch = PlaceWatch(board, disks, identity, every_s=every_s)
-    for lookout in watch.lookouts.values():
-        lookout.slowest_s = slowest_s
+    for one in watch.lookouts.values():
+        one.slowest_s = slowest_s
     tasks = watch.start()
     try:
         yield House(board, watch, identity, disks)
@@ -175,7 +177,7 @@ def test_what_is_wrong_with_a_place_is_its_state_and_major_and_clears(error: Exc
         hosts.disk("det1").raising = error
         async with house(hosts=hosts) as h:
             await until(lambda: h.states() == (state, "absent"))
-            alarm, sentence = h.alarm("HostsOk"), h.watch.views["det1"].sentence
+            alarm, sentence = h.alarm("HostsOk"), h.watch.views["det1"].text
 
             assert h.value("HostsOk") == 1
             assert (alarm.severity, alarm.message) == (Severity.MAJOR, sentence)
@@ -187,6 +189,25 @@ def test_what_is_wrong_with_a_place_is_its_state_and_major_and_clears(error: Exc
             h.watch.soon()
             await until(lambda: h.states() == ("absent", "absent"))
             assert (h.value("HostsOk"), h.alarm("HostsOk")) == (2, QUIET)
+
+    run(body)
+
+
+def test_the_same_advice_for_two_places_is_said_once() -> None:
+    async def body() -> None:
+        hosts = AskedHosts()
+        for name in ("det1", "ana1"):
+            advice = f"see whether it is on, and try by hand: ssh {name} true; then press again"
+            hosts.disk(name).raising = PlaceError("UNREACHABLE", f"{name}: is away", advice=advice)
+        async with house(hosts=hosts) as h:
+            await until(lambda: h.states() == ("UNREACHABLE", "UNREACHABLE"))
+
+            assert h.alarm("HostsOk").message == (
+                "det1: is away; ana1: is away; see whether it is on, and try by hand: ssh det1 true; "
+                "ssh ana1 true; then press again"
+            )
+            sentences = [row["sentence"] for row in (await h.watch.rows(9)).rows]
+            assert [text.count("then press again") for text in sentences] == [1, 1]
 
     run(body)
 
@@ -205,13 +226,53 @@ def test_a_disk_that_hangs_is_a_timeout_holds_one_thread_and_no_other_place() ->
             assert hosts.disk("det1").most_at_once == hosts.disk("det1").asked == 1
             assert re.fullmatch(
                 r"det1: /data/det1 does not answer since \d\d:\d\d; look whether its disk hangs",
-                h.watch.views["det1"].sentence,
+                h.watch.views["det1"].text,
             )
             assert h.alarm("HostsOk").severity is Severity.MAJOR
 
             hosts.disk("det1").open_.set()
             await until(lambda: h.state("det1") == "absent")
             assert hosts.disk("det1").most_at_once == 1
+
+    run(body)
+
+
+@pytest.mark.parametrize(
+    ("error", "host", "times"),
+    [
+        (PlaceError("UNREACHABLE", "det1: is away", advice="look"), "det1", [1, 2, 4, 8, 8, 8]),
+        (PlaceError("DENIED", "det1: not ours", advice="let us in"), "det1", [1, 2, 4, 8, 8, 8]),
+        (PlaceError("NO_SPACE", "det1: is full", advice="make space"), "det1", [1, 1, 1, 1, 1, 1]),
+        (PlaceError("DENIED", "det1: not ours", advice="let us write"), "", [1, 1, 1, 1, 1, 1]),
+    ],
+)
+def test_a_host_that_is_away_is_looked_at_more_and_more_seldom_and_at_once_after_a_run(
+    monkeypatch: pytest.MonkeyPatch, error: Exception, host: str, times: list[int]
+) -> None:
+    every_s, waits = 0.01, list[float]()
+
+    def note(wait_s: float) -> float:
+        waits.append(wait_s / every_s)
+        return NEVER if len(waits) == len(times) else wait_s
+
+    monkeypatch.setattr(lookout, "spread", note)
+
+    async def body() -> None:
+        hosts = AskedHosts()
+        hosts.disk("det1").raising = error
+        here = site("det1")
+        far = replace(here, places=(replace(here.places[0], host=host),))
+        async with house(hosts=hosts, every_s=every_s, at=far) as h:
+            await until(lambda: len(waits) == len(times))
+            assert waits == pytest.approx(times)
+
+            hosts.disk("det1").raising = None
+            h.board.progress["create-directories"].set(
+                RunView(action="create-directories", run_id="1", state=RunState.DONE)
+            )
+            await until(lambda: h.state("det1") == "absent")
+            await until(lambda: len(waits) > len(times))
+            assert waits[len(times)] == pytest.approx(1)
 
     run(body)
 

@@ -190,6 +190,18 @@ def test_a_place_may_lie_anywhere(ground: Ground, name: str) -> None:
     assert os.listdir(ground.top.parent) == [name]
 
 
+def test_a_template_may_have_letters_that_mean_something_to_a_shell(ground: Ground) -> None:
+    shell = ["-rf", "new\nline", "end\n", "$(id);`id`", "~", "*", " ", "\\0101"]
+    levels = ["with blank", "O'Brien", "Übung", *shell]
+
+    directory = ground.made(path="/".join([*levels, "-{name}"]), siblings=("_rec",))
+
+    assert directory == ground.top.joinpath(*levels, f"-{NAME}")
+    walked = [(names, files) for _, names, files in os.walk(ground.top)]
+    assert [names for names, _ in walked[: len(levels)]] == [[level] for level in levels]
+    assert [files for _, files in walked[len(levels) :]] == [[], [".experiment.json"], [".experiment.json"]]
+
+
 @pytest.mark.parametrize("path", ["../{name}", "{pie}", "a\0b", "/", "{start:%Y}/../../{name}"])
 def test_a_template_that_leaves_its_place_is_refused(ground: Ground, path: str) -> None:
     assert cast(PlaceError, ground.refusal(PlaceError, path=path)).state == "BAD_NAME"

@@ -15,8 +15,8 @@ from beamtime_ioc.model import Experiment, Place
 from beamtime_ioc.places import Content, shown_size
 from disk_house import EXPERIMENT, OTHER, hosts_for, made, place_at
 from engine_world import until
-from pg_house import free_port
 from places_house import Ground
+from spare_ports import spare_port
 from ssh_house import SshHouse, program, runs
 
 
@@ -171,7 +171,7 @@ def test_a_host_that_is_down_is_not_checked_and_raises_nothing(
     ssh_servers: SshHouse, far_place: Place
 ) -> None:
     with ssh_servers.client() as hosts:
-        (found,) = hosts.contents(replace(far_place, host="127.0.0.1", port=free_port()), EXPERIMENT)
+        (found,) = hosts.contents(replace(far_place, host="127.0.0.1", port=spare_port()), EXPERIMENT)
 
     assert found.state == "UNKNOWN"
     assert str(found).startswith("not checked: host 127.0.0.1 cannot be reached: ")

@@ -177,7 +177,9 @@ def test_stop_ends_clients_and_whatever_a_command_began(tmp_path: Path) -> None:
 
     assert time.monotonic() - began < 5
     assert client.returncode == 255
-    assert [pid for pid in known if runs(pid)] == []
+    end = time.monotonic() + PATIENCE_S
+    while any(map(runs, known)):  # it was killed; the kernel takes it away when it comes to it
+        assert time.monotonic() < end
 
 
 # The knobs

@@ -1,6 +1,7 @@
 """The way to a host over a real ssh: dead, deaf, unknown, refusing, hanging, cut."""
 
 import os
+import re
 import shutil
 import signal
 import socket
@@ -21,8 +22,8 @@ from beamtime_ioc.model import Place
 from beamtime_ioc.testing import FakeRun
 from disk_house import EXPERIMENT, NAME, mode_of
 from engine_world import until
-from pg_house import free_port
-from ssh_house import SshHouse, make_key, program, runs
+from spare_ports import spare_port
+from ssh_house import SshHouse, make_key, on_path, program, runs
 
 DEADLINE_S = 20.0
 
@@ -38,7 +39,7 @@ def look(hosts: SshHosts, place: Place) -> PlaceError:
 
 
 def test_a_dead_port_is_unreachable_at_once(ssh_servers: SshHouse, far_place: Place) -> None:
-    dead = replace(far_place, host="127.0.0.1", port=free_port())
+    dead = replace(far_place, host="127.0.0.1", port=spare_port())
     with ssh_servers.client() as hosts:
         began = time.monotonic()
 
@@ -108,15 +109,20 @@ def test_a_new_host_may_be_taken_at_its_word_where_the_site_says_so(
 
 
 def test_a_host_that_does_not_take_our_key_is_denied_and_not_tried_again(
-    ssh_servers: SshHouse, far_place: Place, tmp_path: Path
+    ssh_servers: SshHouse, far_place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     make_key(tmp_path / "strange")
+    calls = tmp_path / "calls"
+    counting = f"#!{program('sh')}\nprintf x >>'{calls}'\nexec {program('ssh')} \"$@\"\n"
+    for name, text in on_path(tmp_path / "bin", "ssh", counting).items():
+        monkeypatch.setenv(name, text)
     with ssh_servers.client(identity=str(tmp_path / "strange")) as hosts:
         error = look(hosts, far_place)
 
     assert error.state == "DENIED"
     assert "host det1 does not let us in: " in error.sentence
     assert "Permission denied" in error.sentence
+    assert calls.read_text() == "x"
 
 
 def test_a_user_and_a_port_of_the_site_file_count(ssh_servers: SshHouse, far_place: Place) -> None:
@@ -185,7 +191,7 @@ def test_more_commands_than_the_host_has_sessions_for_all_come_through(
 
 def test_no_descriptor_stays_open(ssh_servers: SshHouse, far_place: Place) -> None:
     with ssh_servers.client() as hosts:
-        dead = replace(far_place, host="127.0.0.1", port=free_port())
+        dead = replace(far_place, host="127.0.0.1", port=spare_port())
         hosts.find_directory(far_place, EXPERIMENT)
         before = len(os.listdir("/proc/self/fd"))
 
@@ -233,10 +239,19 @@ def test_a_connection_ends_with_the_process_that_held_it_whatever_ended_that(
 # -- what hangs there -----------------------------------------------------------------------
 
 
+def said_s(sentence: str) -> float:
+    """How long an answer was waited for, as the sentence says."""
+    found = re.search(
+        r"host det1 did not answer within (\d+(?:\.\d)?) s$|^did not answer within (\S+) s$", sentence
+    )
+    assert found, sentence
+    return float(found[1] or found[2])
+
+
 def test_a_command_that_hangs_is_a_timeout_and_is_ended_over_there(
     ssh_servers: SshHouse, far_place: Place, tmp_path: Path
 ) -> None:
-    pid = tmp_path / "pid"
+    pid, began = tmp_path / "pid", time.monotonic()
     with (
         ssh_servers.client(timeout_s=0.5) as hosts,
         ssh_servers.det1.planted("mkdir", f"echo $$ >'{pid}'; exec {program('sleep')} 1000"),
@@ -245,7 +260,7 @@ def test_a_command_that_hangs_is_a_timeout_and_is_ended_over_there(
         hosts.make_directory(far_place, EXPERIMENT)
 
     assert error.value.state == "TIMEOUT"
-    assert error.value.sentence == "det1: host det1 did not answer within 0.5 s"
+    assert 0.5 <= said_s(error.value.sentence) <= time.monotonic() - began + 0.5
     assert f"{ssh_servers.settings['identity']} det1 true" in error.value.advice
     until(lambda: not runs(int(pid.read_text())), "the end of what hung")
 
@@ -290,13 +305,16 @@ def test_a_host_that_hangs_is_no_host_that_is_away_though_others_end_the_connect
     monkeypatch.setattr(Ssh, "patience_s", lambda _ssh, timeout_s: timeout_s)
     monkeypatch.setattr(connection, "END_S", 0.1)
     troubles: dict[float, list[SshTroubleError]] = {}
+    took: dict[float, float] = {}
 
     def ask(timeout_s: float, times: int) -> None:
+        began = time.monotonic()
         for _ in range(times):
             try:
                 one.run("sleep 30\n", lambda _output: False, timeout_s)
             except SshTroubleError as trouble:
                 troubles.setdefault(timeout_s, []).append(trouble)
+                took[timeout_s] = time.monotonic() - began
 
     with ssh_servers.client(limit="") as hosts:
         hosts.find_directory(far_place, EXPERIMENT)
@@ -310,7 +328,36 @@ def test_a_host_that_hangs_is_no_host_that_is_away_though_others_end_the_connect
 
     assert [trouble.state for trouble in troubles[1.0]] == ["TIMEOUT"] * 2
     assert [trouble.state for trouble in troubles[20.0]] == ["TIMEOUT"]
-    assert "did not answer" in str(troubles[20.0][0])
+    # It had two tries, and neither its whole patience: what is said is how long it has waited.
+    assert said_s(troubles[20.0][0].reason) == pytest.approx(took[20.0], abs=0.6)
+    assert took[20.0] < 20
+
+
+def test_who_has_waited_for_a_host_that_hangs_does_not_wait_again_where_others_end_the_connection(
+    ssh_servers: SshHouse, far_place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Ssh, "patience_s", lambda _ssh, timeout_s: 3 * timeout_s)
+    monkeypatch.setattr(connection, "END_S", 0.1)
+    ends: dict[float, tuple[str, float]] = {}
+
+    def ask(timeout_s: float) -> None:
+        began = time.monotonic()
+        with pytest.raises(SshTroubleError) as trouble:
+            one.run("sleep 30\n", lambda _output: False, timeout_s)
+        ends[timeout_s] = trouble.value.state, time.monotonic() - began
+
+    with ssh_servers.client(limit="") as hosts:
+        hosts.find_directory(far_place, EXPERIMENT)
+        (one,) = hosts._connections.values()  # pyright: ignore[reportPrivateUsage]
+
+        threads = [threading.Thread(target=ask, args=(timeout_s,)) for timeout_s in (2.0, 1.0)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(DEADLINE_S)
+
+    assert [ends[timeout_s][0] for timeout_s in (1.0, 2.0)] == ["TIMEOUT"] * 2
+    assert 3 <= ends[2.0][1] < 6  # with the first one, not by its own patience, nor after a second time
 
 
 def test_one_host_that_hangs_delays_no_other(ssh_servers: SshHouse, far_place: Place) -> None:
@@ -331,7 +378,7 @@ def test_of_three_places_the_one_whose_host_is_down_is_named_and_the_others_are_
     ssh_servers: SshHouse, far_place: Place
 ) -> None:
     second = ssh_servers.place(ssh_servers.ana1, Path(far_place.top), path="ana1/{name}")
-    down = replace(far_place, name="det2", host="127.0.0.1", port=free_port())
+    down = replace(far_place, name="det2", host="127.0.0.1", port=spare_port())
     with ssh_servers.client(far_place, second, down) as hosts:
         run = FakeRun(site=hosts.site, services={"hosts": hosts})
         with pytest.raises(EffectsFailedError, match=r"det2: host 127\.0\.0\.1 cannot be reached") as error:

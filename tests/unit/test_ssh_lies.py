@@ -1,18 +1,22 @@
 """Hosts that write without end, or answer what our program never says, over a real ssh."""
 
+from contextlib import suppress
+
 import pytest
 
 from beamtime_handlers.clients.hosts.ssh import SshHosts
 from beamtime_ioc.errors import PlaceError
 from beamtime_ioc.model import Place
 from disk_house import EXPERIMENT
+from engine_world import until
 from ssh_house import SshHouse
 
 
+@pytest.mark.parametrize("where", ["", " >&2"], ids=["stdout", "stderr"])
 def test_a_login_that_writes_without_end_is_given_up_and_named(
-    ssh_servers: SshHouse, ssh_hosts: SshHosts, far_place: Place
+    ssh_servers: SshHouse, ssh_hosts: SshHosts, far_place: Place, where: str
 ) -> None:
-    endless = "while :; do printf '%65536s' ''; done"
+    endless = f"while :; do printf '%65536s' ''{where}; done"
     with ssh_servers.det1.planted("sh", endless), pytest.raises(PlaceError) as error:
         ssh_hosts.find_directory(far_place, EXPERIMENT)
 
@@ -20,6 +24,18 @@ def test_a_login_that_writes_without_end_is_given_up_and_named(
     assert "host det1 wrote more than 16 MB" in error.value.sentence
     assert "by hand" in error.value.advice
     assert ssh_hosts.find_directory(far_place, EXPERIMENT) is None
+
+
+def test_a_connection_that_writes_without_end_is_ended(ssh_servers: SshHouse, far_place: Place) -> None:
+    endless = "while :; do printf '%65536s' '' >&2; done"
+    with ssh_servers.det1.planted("cat", endless), ssh_servers.client() as hosts:
+        with suppress(PlaceError):
+            hosts.find_directory(far_place, EXPERIMENT)
+        (held,) = hosts._connections.values()
+        master = held._master
+        until(lambda: master is None or master.poll() is not None, "the end of the connection")
+    with ssh_servers.client() as hosts:
+        assert hosts.find_directory(far_place, EXPERIMENT) is None
 
 
 LIES = {

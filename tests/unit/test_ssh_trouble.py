@@ -14,11 +14,11 @@ from beamtime_handlers.clients.hosts.marker import Marker
 from beamtime_handlers.clients.hosts.reach import below
 from beamtime_handlers.clients.hosts.script import make_job
 from beamtime_handlers.clients.hosts.ssh import SshHosts
-from beamtime_ioc.errors import ConflictError, PlaceError
+from beamtime_ioc.errors import BeamtimeError, ConflictError, PlaceError
 from beamtime_ioc.model import Place
 from disk_house import EXPERIMENT, NAME, OTHER, mode_of
 from places_house import key_in
-from ssh_house import SshHouse, program
+from ssh_house import SshHouse, make_key, program
 
 
 def look(hosts: SshHosts, place: Place) -> PlaceError:
@@ -136,6 +136,21 @@ def test_a_disk_without_hard_links_gets_its_marker_too(
     assert os.listdir(far_place.path_for(EXPERIMENT)) == [".experiment.json"]
 
 
+def test_a_link_that_comes_in_place_of_the_marker_opens_no_file_of_ours(
+    ssh_servers: SshHouse, ssh_hosts: SshHosts, far_place: Place, tmp_path: Path
+) -> None:
+    ours = tmp_path / "ours"
+    ours.write_text("for nobody else")
+    ours.chmod(0o600)
+    swaps = f'{program("cat")} && for part in .experiment.json.*.part; do ln -sf {ours} "$part"; done'
+
+    with ssh_servers.det1.planted("cat", swaps), pytest.raises(BeamtimeError):
+        ssh_hosts.make_directory(far_place, EXPERIMENT)
+
+    assert Path(far_place.path_for(EXPERIMENT), ".experiment.json").is_symlink()
+    assert mode_of(ours) == "600"
+
+
 @pytest.mark.parametrize("winner", [EXPERIMENT, OTHER])
 def test_a_marker_that_comes_in_between_is_not_replaced(
     ssh_servers: SshHouse, ssh_hosts: SshHosts, far_place: Place, winner: Any
@@ -159,6 +174,8 @@ def test_a_host_that_keeps_its_modes_to_itself_is_caught(
         pytest.raises(PlaceError, match=r"has mode 700, .* cannot give it mode"),
     ):
         ssh_hosts.make_directory(far_place, EXPERIMENT)
+
+    assert os.listdir(Path(far_place.top, "2026-11")) == []  # nothing is made in what is not as wanted
 
 
 def test_a_host_whose_sh_is_bash_does_the_same(
@@ -229,18 +246,19 @@ def test_a_login_shell_that_is_no_sh_reads_the_command_alike(
         assert [str(one) for one in hosts.contents(place, EXPERIMENT)] == ["empty", "empty"]
 
 
-def test_a_banner_before_the_login_is_not_taken_for_trouble(
-    ssh_servers: SshHouse, ssh_hosts: SshHosts, tmp_path: Path
-) -> None:
+def test_a_banner_before_the_login_is_not_taken_for_trouble(ssh_servers: SshHouse, tmp_path: Path) -> None:
     place = ssh_servers.place(ssh_servers.ana1, tmp_path)
-    ssh_hosts.make_directory(place, EXPERIMENT)
-    (tmp_path / "2026-11").chmod(0)
+    (tmp_path / "2026-11").mkdir(mode=0)
+    make_key(tmp_path / "strange")
 
-    error = look(ssh_hosts, place)
+    with ssh_servers.client() as hosts, ssh_servers.client(identity=str(tmp_path / "strange")) as stranger:
+        error, refused = look(hosts, place), look(stranger, place)
 
     (tmp_path / "2026-11").chmod(0o700)
-    assert "Permission denied" in ssh_servers.ana1.banner.read_text()
+    assert "Permission denied to others" in ssh_servers.ana1.banner.read_text()
     assert error.sentence == f"ana1: ana1:{tmp_path}/2026-11 cannot be used: permission denied"
+    assert "host ana1 does not let us in: " in refused.sentence
+    assert refused.sentence.endswith("Permission denied (publickey).")
 
 
 @pytest.mark.parametrize("mask", ["0077", "0777", "0000"])
@@ -323,4 +341,4 @@ def test_killed_at_any_command_over_there_it_is_finished_by_the_next_press(
         if not died:
             break
 
-    assert number > 8
+    assert number > 7

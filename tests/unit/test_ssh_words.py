@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from beamtime_handlers.clients.hosts.answer import read_answer
 from beamtime_handlers.clients.hosts.connection import Ssh
 from beamtime_handlers.clients.hosts.script import PROGRAM, count_job, encoded, look_job, make_job
+from beamtime_handlers.clients.hosts.trouble import user_name
 from beamtime_handlers.create_directories import create_directories
 from beamtime_ioc.model import Beamtime, Person, Place, Site
 from beamtime_ioc.testing import FakeRun
@@ -103,6 +104,18 @@ def test_the_command_itself_reads_alike_in_every_login_shell() -> None:
     assert ssh.command(ssh.timeout_s) == "env LC_ALL=C timeout -k 2 0.5 sh -s"
 
 
+def test_a_line_that_a_login_left_open_hides_nothing_of_the_answer(tmp_path: Path) -> None:
+    place = Place(name="det1", top=PurePosixPath(tmp_path), host="det1")
+    job = look_job(place, [()], space=False)
+    words = f"printf 'last login: '\n{job.text}".encode()
+
+    said = subprocess.run([program("sh"), "-s"], input=words, capture_output=True, check=True).stdout
+
+    answer = read_answer(job.token, said)
+    assert said.startswith(b"last login: ")
+    assert (answer.processes, answer.me, answer.is_whole) == (str(os.getpgrp()), user_name(), True)
+
+
 def test_a_program_that_was_cut_on_its_way_does_nothing(tmp_path: Path) -> None:
     place = Place(name="det1", top=PurePosixPath(tmp_path), host="det1")
     whole = make_job(place, ("made",), "bare").text
@@ -112,6 +125,27 @@ def test_a_program_that_was_cut_on_its_way_does_nothing(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
     subprocess.run([program("sh"), "-s"], input=whole.encode(), capture_output=True, check=True)
     assert [path.name for path in tmp_path.iterdir()] == ["made"]
+
+
+@pytest.mark.parametrize("shell", ["bash", "sh"])
+def test_a_link_that_comes_in_while_a_level_is_entered_leads_nowhere(tmp_path: Path, shell: str) -> None:
+    top, away = tmp_path / "top", tmp_path / "away"
+    for directory in (top / "level", away / "level"):
+        directory.mkdir(parents=True)
+    place = Place(name="det1", top=PurePosixPath(top), host="det1")
+    job = make_job(place, ("level", "made"), "bare")
+    # bash works PWD out, and changes then: so it stands when a link has come in between.
+    late = (
+        f'cd() {{ command cd "$@"; [ "$3" != ./level ] || '
+        f"{{ command cd -P -- {away}/level; PWD={top}/level; }}; }}\n"
+    )
+
+    said = subprocess.run(
+        [program(shell), "-s"], input=f"{late}{job.text}".encode(), capture_output=True, check=True
+    ).stdout
+
+    assert [walk.end for walk in read_answer(job.token, said).walks] == ["link"]
+    assert list((away / "level").iterdir()) == []
 
 
 def test_no_hostile_word_of_an_experiment_reaches_a_shell(

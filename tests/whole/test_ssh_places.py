@@ -1,5 +1,6 @@
 """A whole IOC with places on two hosts over ssh: made, watched, killed, and hostile words in every record."""
 
+import json
 import os
 import pwd
 from collections.abc import Generator, Iterable
@@ -22,6 +23,13 @@ RECORDS = load_records(shipped(), prefix=PREFIX).records.values()
 IDENTITY = [record.suffix for record in RECORDS if record.field]
 ARGUMENTS = {record.suffix: record.info["beamtime:argument"] for record in RECORDS if record.argument}
 CHECKED = [name for name, argument in ARGUMENTS.items() if argument.endswith((".start", ".end", ".email"))]
+NOT_TYPED = {
+    # Refused in words: not to be typed, or an address, a number or a key.
+    *("ExperimentName", "ExperimentYearMonth", "ProposalNumber", "ESAFNumber", "UserEmail"),
+    *("ExperimentChoice", "HandoverChoice"),
+    *("ExperimentKey", "ExperimentOpen", "ExperimentSource", "ProposalStart", "ProposalEnd", "RunCycle"),
+    *("Beamline", "UserCount", "UserInfoUpdate"),
+}
 ARMS = {
     record.suffix.removesuffix("Arm"): record.suffix for record in RECORDS if "beamtime:arm" in record.info
 }
@@ -104,26 +112,37 @@ def test_directories_on_two_hosts_are_made_watched_and_no_hostile_word_reaches_a
         until(lambda: states(pva) == ["EXISTS", "CREATED"], "the places")
 
         # Hostile words in every record that takes a text, and every button pressed with them.
+        box.set(schedule__pi_last_name=HOSTILE)
         typed = write(client, [*IDENTITY, *ARGUMENTS])
+        shown = {name for name in IDENTITY if "touch PWNED" in str(client.read(name))}
         buttons = client.buttons()
         ends = {button: press_hostile(client, button) for button in ("UseManual", *buttons)}
         write(client, ARGUMENTS)
         for name in CHECKED:  # times and addresses that are none are refused
             client.write(name, "")
-        client.press("UseManual", wait=True)
-        client.press("CreateDirectories", wait=True)
+        for button in ("UseManual", "CreateDirectories", "EmailUsers", "EndBeamtime"):
+            ends[button] += press(client, button)
+        client.write("ExperimentChoice", "300051")
+        for button in ("SelectExperiment", "CreateDirectories"):
+            client.press(button, wait=True)
+        never = {button for button in buttons if not client.view(button).run_id}
         found = rows(pva)
 
     assert "ana1: host ana1 cannot be reached" in failed
     assert "(1 of 2 are done)" in failed
     assert {name: row["host"] for name, row in found.items()} == {"det1": "det1", "ana1": "ana1"}
-    assert {"UserLastName", "ProposalTitle", "ManualName", "ManualStart"} <= typed
+    assert {*IDENTITY, *ARGUMENTS} - typed == NOT_TYPED
+    assert shown == typed & set(IDENTITY)
+    assert never == set()
     assert set(ARMS) <= set(ends)
     assert len(buttons) >= 10
     assert "touch PWNED" in ends["UseManual"]  # what was typed has reached the handlers
-    assert len(box.directories()) == 8
     assert recorder.strange() == []
     assert not [word for word in recorder.words() if "touch" in word]
+    markers = [json.loads((path / ".experiment.json").read_text()) for path in box.directories()]
+    proposals = [marker["proposal"] for marker in markers]
+    assert len(proposals) == 12
+    assert sum("$(touch PWNED) `touch PWNED`" in text for text in proposals) == 4  # as words, over ssh
     made = [path for path in box.directory.rglob("*") if path.name == "PWNED"]
     assert made == []
     for where in (ssh_servers.det1.home, ssh_servers.ana1.home, user_home(), Path.cwd()):

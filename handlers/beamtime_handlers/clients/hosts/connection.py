@@ -3,16 +3,15 @@
 import os
 import shlex
 import subprocess
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, Self
+from typing import Self
 
-from beamtime_handlers.clients.hosts.talk import MOST_BYTES, UnfinishedTalkError, talk
+from beamtime_handlers.clients.hosts.talk import MOST_BYTES, Murmur, UnfinishedTalkError, talk
 from beamtime_ioc.model import one_line
 
 Child = subprocess.Popen[bytes]
@@ -133,37 +132,47 @@ class Connection:
         ------
         SshTroubleError
         """
-        timeout_s = self.ssh.timeout_s if timeout_s is None else timeout_s
+        timeout_s, began = self.ssh.timeout_s if timeout_s is None else timeout_s, time.monotonic()
         with self._slot():
-            master, code, output, said = self._run_once(program, timeout_s)
+            begun = time.monotonic()
+            master, code, output, said = self._run_once(program, timeout_s, began)
             if code == SSH_FAILED and not is_whole(output):
-                self._drop(master)  # it may have died: a new one tells what the host says now
-                master, code, output, said = self._run_once(program, timeout_s)
+                self._drop(master)
+                if master is not self._hung or time.monotonic() - begun < timeout_s:
+                    # It may have died: a new one tells what the host says now.
+                    master, code, output, said = self._run_once(program, timeout_s, began)
             if is_whole(output):
                 return output
             # Another thread that waited in vain has ended what both used: the host hangs, it is not away.
             hangs = code in TIMED_OUT or (code == SSH_FAILED and master is self._hung)
-            raise self._timed_out(timeout_s, output) if hangs else self._trouble(code, said)
+            raise self._timed_out(began, output) if hangs else self._trouble(code, said)
 
-    def _run_once(self, program: str, timeout_s: float) -> tuple[Child, int, bytes, str]:
-        """The connection that was used, the exit code, and what came on stdout and stderr."""
+    def _run_once(self, program: str, timeout_s: float, began: float) -> tuple[Child, int, bytes, str]:
+        """The connection that was used, the exit code, and what came on stdout and stderr.
+
+        Parameters
+        ----------
+        began
+            Since when an answer is waited for, by `time.monotonic`: an earlier try counts.
+        """
         master, socket = self._open()
-        with tempfile.TemporaryFile() as errors:
-            options = ("-o", "ControlMaster=no", "-o", f"ControlPath={quoted(socket)}")
-            child = self._start(options, self.ssh.command(timeout_s), errors, stdout=subprocess.PIPE)
-            patience_s = self.ssh.patience_s(timeout_s)
-            try:
-                output = talk(child, program.encode(), patience_s)
-            except UnfinishedTalkError as broken:
-                child.kill()
-                with suppress(subprocess.TimeoutExpired):
-                    child.wait(END_S)
-                if broken.is_too_long:
-                    raise self._too_long() from None
-                self._hung = master
-                self._drop(master)
-                raise self._timed_out(patience_s, broken.output, goes_on=True) from None
-            return master, child.returncode, output, _said(errors)
+        options = ("-o", "ControlMaster=no", "-o", f"ControlPath={quoted(socket)}")
+        child, murmur = self._start(options, self.ssh.command(timeout_s), stdout=subprocess.PIPE)
+        try:
+            output = talk(child, program.encode(), self.ssh.patience_s(timeout_s))
+        except UnfinishedTalkError as broken:
+            child.kill()
+            with suppress(subprocess.TimeoutExpired):
+                child.wait(END_S)
+            if broken.is_too_long or murmur.is_too_long:
+                raise self._too_long() from None
+            self._hung = master
+            self._drop(master)
+            raise self._timed_out(began, broken.output, goes_on=True) from None
+        said = murmur.text()
+        if murmur.is_too_long:
+            raise self._too_long()
+        return master, child.returncode, output, said
 
     def close(self) -> None:
         with self._lock:
@@ -194,20 +203,21 @@ class Connection:
             return self._master, socket
 
     def _connect(self, socket: Path) -> Child:
-        with tempfile.TemporaryFile() as errors:
-            options = ("-o", "ControlMaster=yes", "-o", "ControlPersist=no")
-            listening = ("-o", f"ControlPath={quoted(socket)}")
-            master = self._start((*options, *listening), "cat", errors, stdout=subprocess.DEVNULL)
-            end = time.monotonic() + self.ssh.connect_timeout_s + SLACK_S
-            while not socket.exists():
-                with suppress(subprocess.TimeoutExpired):
-                    code = master.wait(0.01)
-                    _end(master)
-                    raise self._trouble(code, _said(errors))
-                if time.monotonic() > end:
-                    _end(master)
-                    raise self._timed_out(self.ssh.connect_timeout_s)
-            return master
+        options = ("-o", "ControlMaster=yes", "-o", "ControlPersist=no")
+        listening = ("-o", f"ControlPath={quoted(socket)}")
+        master, murmur = self._start((*options, *listening), "cat", stdout=subprocess.DEVNULL)
+        began = time.monotonic()
+        end = began + self.ssh.connect_timeout_s + SLACK_S
+        while not socket.exists():
+            with suppress(subprocess.TimeoutExpired):
+                code = master.wait(0.01)
+                _end(master)
+                said = murmur.text()
+                raise self._too_long() if murmur.is_too_long else self._trouble(code, said)
+            if time.monotonic() > end:
+                _end(master)
+                raise self._timed_out(began)
+        return master
 
     def _drop(self, used: Child) -> None:
         """Unless another thread has done so, and uses a new one."""
@@ -234,12 +244,16 @@ class Connection:
         finally:
             self._slots.release()
 
-    def _start(self, options: Sequence[str], command: str, errors: BinaryIO, *, stdout: int) -> Child:
+    def _start(self, options: Sequence[str], command: str, *, stdout: int) -> tuple[Child, Murmur]:
         words = [*self.ssh.words, *options, *self.target.words, command]
         try:
             # A session of its own: Ctrl-C in our terminal ends us, and leaves what is at work to its end.
-            return subprocess.Popen(
-                words, stdin=subprocess.PIPE, stdout=stdout, stderr=errors, start_new_session=True
+            child = subprocess.Popen(
+                words,
+                stdin=subprocess.PIPE,
+                stdout=stdout,
+                stderr=subprocess.PIPE,
+                start_new_session=True,
             )
         except OSError as error:
             reason = (error.strerror or type(error).__name__).lower()
@@ -248,6 +262,7 @@ class Connection:
                 f"cannot be asked: {self.ssh.words[0]} does not run here: {reason}",
                 "install openssh-client on this computer, then press again",
             ) from error
+        return child, Murmur(child)
 
     # -- why it failed ----------------------------------------------------------------------
 
@@ -257,10 +272,11 @@ class Connection:
         words = ("ssh", *self.ssh.by_hand, *self.target.words, "true")
         return " ".join(shlex.quote(word) for word in words if word != "--")
 
-    def _timed_out(self, after_s: float, output: bytes = b"", *, goes_on: bool = False) -> SshTroubleError:
+    def _timed_out(self, began: float, output: bytes = b"", *, goes_on: bool = False) -> SshTroubleError:
+        waited_s = time.monotonic() - began
         return SshTroubleError(
             "TIMEOUT",
-            f"did not answer within {after_s:.3g} s",
+            f"did not answer within {waited_s:.{0 if waited_s >= 2 else 1}f} s",
             f"see whether its disk hangs, and by hand: {self._by_hand}; then press again",
             output=output,
             goes_on=goes_on,
@@ -302,11 +318,6 @@ class Connection:
 
 def _first(lines: Iterable[str]) -> str:
     return next((one_line(line, 200) for line in lines if any(map(str.isalpha, line))), "")
-
-
-def _said(errors: BinaryIO) -> str:
-    errors.seek(0)
-    return errors.read(65_536).decode("utf-8", "replace")
 
 
 def _end(child: Child) -> None:

@@ -14,8 +14,9 @@ from beamtime_handlers.clients.hosts.marker import FILE_NAME, Marker, Unreadable
 from beamtime_handlers.clients.hosts.reach import Level, Reach, Trail, wanted_at
 from beamtime_handlers.clients.hosts.tally import Tally
 from beamtime_handlers.clients.hosts.trouble import user_name, where
+from beamtime_ioc.advice import together
 from beamtime_ioc.errors import BeamtimeError, ConflictError, NotVerifiedError, PlaceError
-from beamtime_ioc.model import Content, Experiment, Json, Place, Room, Site
+from beamtime_ioc.model import Content, Experiment, Json, Place, Room, Site, one_line
 from beamtime_ioc.ports import Health
 
 MOST_AT_ONCE = 32
@@ -84,7 +85,7 @@ class Directories:
         return self._counts.of(place, paths, partial(self._count, place, experiment))
 
     def check(self) -> Health:
-        began, ok, words = time.monotonic(), True, list[str]()
+        began, words, errors = time.monotonic(), list[str](), list[BeamtimeError]()
         places = self.site.places
         if places:  # one host that is away must not be waited for once for each other place
             with ThreadPoolExecutor(min(len(places), MOST_AT_ONCE), thread_name_prefix="places") as pool:
@@ -93,10 +94,12 @@ class Directories:
                 try:
                     words.append(answer.result().sentence)
                 except BeamtimeError as error:
-                    ok = False
-                    words.append(str(error))
+                    errors.append(error)
+                    words.append(error.sentence)
         sentence = ". ".join(words) or "the site file names no places"
-        return Health(ok=ok, sentence=sentence, latency_s=time.monotonic() - began)
+        if advice := together(error.advice for error in errors):
+            sentence += f"; {advice}"
+        return Health(ok=not errors, sentence=sentence, latency_s=time.monotonic() - began)
 
     # -- its parts --------------------------------------------------------------------------
 
@@ -128,12 +131,12 @@ class Directories:
                     advice="look whose they are and move the directory away, then press again",
                 )
         elif found.experiment != experiment.key:
+            theirs, ours = one_line(found.experiment, 200), one_line(experiment.key, 200)
             raise ConflictError(
-                f"{here} belongs to experiment {found.experiment} ({found.name or 'without a name'}, made "
-                f"{found.at or 'some time'} by {found.created_by or 'somebody'}), not to {experiment.key} "
+                f"{here} belongs to experiment {theirs} ({found.name or 'without a name'}, made "
+                f"{found.at or 'some time'} by {found.created_by or 'somebody'}), not to {ours} "
                 f"({experiment.name})",
-                advice="choose the experiment it belongs to, or give each beamtime its own name, such as "
-                "with {beamtime} in `experiment.name` of the site file; then press again",
+                advice=f"choose the experiment it belongs to, or {_apart(level.place)}; then press again",
             )
         return found
 
@@ -196,6 +199,16 @@ def _adopted(level: Level) -> str:
     marker = level.marker()
     lay = marker.adopted if marker is not None else ""
     return f"{where(level.place, level.path)} stood before, with {lay}" if lay else ""
+
+
+def _apart(place: Place) -> str:
+    """What keeps the directories of two experiments apart."""
+    if "{name}" not in place.path:
+        return "give each its own directory there, with {name} in `path` of the site file"
+    return (
+        "let its .experiment.json name this one if it is its; for those to come, put {beamtime} into "
+        "`experiment.name` of the site file"
+    )
 
 
 def _shown(level: Level) -> str:

@@ -66,10 +66,14 @@ class Marker:
         except (ValueError, RecursionError) as error:
             raise UnreadableMarkerError("it is no JSON") from error
         fields = cast("dict[str, object]", value) if isinstance(value, dict) else {}
-        if not isinstance(fields.get("experiment"), str):
+        key = fields.get("experiment")
+        if not isinstance(key, str):
             raise UnreadableMarkerError('it has no text "experiment"')
-        known = ("experiment", "name", "proposal", "created_by", "at", "adopted")
-        return cls(**{name: one_line(str(fields[name]), 200) for name in known if name in fields})
+        known = ("name", "proposal", "created_by", "at", "adopted")
+        # The key as it stands: two that begin alike must not become one.
+        return cls(
+            experiment=key, **{name: one_line(str(fields[name]), 200) for name in known if name in fields}
+        )
 
     def on(self, files: Sequence[str]) -> "Marker":
         """The marker for a directory where these lie already."""

@@ -16,8 +16,8 @@ PLAIN = frozenset(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ01234567
 LEAST_FILES = 20
 """So many names of files are asked for; a few of them may be ours."""
 
-# Works in the directory it has changed to, as openat(2) does: behind `cd -P`, PWD proves that no link
-# was followed.
+# Works in the directory it has changed to, as openat(2) does. That no link was followed, PWD tells, and `..`:
+# bash works PWD out before it changes, and a link may come in between.
 PROGRAM = r"""
 set -u
 umask 077
@@ -77,9 +77,10 @@ enter() {
   [ -e "./$word" ] || { say 'end absent'; return 1; }
   [ -d "./$word" ] || { say 'end file'; return 1; }
   { [ -r "./$word" ] && [ -x "./$word" ]; } || { say 'end trouble Permission denied'; return 1; }
+  above=$(stat -c '%d %i' . 2>/dev/null)
   cd -P -- "./$word" 2>/dev/null || { say 'end vanished'; return 1; }
   path=${path%/}/$word
-  [ "$PWD" = "$path" ] || { say 'end link'; return 1; }
+  [ "$PWD" = "$path" ] && [ "$(stat -c '%d %i' .. 2>/dev/null)" = "$above" ] || { say 'end link'; return 1; }
   status level
 }
 space() {
@@ -155,7 +156,8 @@ is_unmarked() {
 mark() {
   its_marker=./.experiment.json
   part=$its_marker.$token.part
-  if said=$( { { printf '%b' "$marker" | cat >"$part"; } && chmod 644 "$part"; } 2>&1) && publish; then
+  # Everybody may know whose it is. Not by chmod: who may write here could have put a link there meanwhile.
+  if said=$( { printf '%b' "$marker" | (umask 022 && set -C && cat >"$part"); } 2>&1) && publish; then
     rm -f "$part"
   else
     rm -f "$part"

@@ -3,10 +3,14 @@
 import os
 import selectors
 import subprocess
+import threading
 import time
 
 MOST_BYTES = 16 << 20
 PIECE_BYTES = 65_536
+MURMUR_BYTES = 65_536
+MURMUR_S = 2.0
+"""Longest wait for the end of what a program wrote on stderr, when it has ended itself."""
 
 
 class UnfinishedTalkError(Exception):
@@ -63,6 +67,34 @@ def talk(child: "subprocess.Popen[bytes]", words: bytes, timeout_s: float) -> by
     except subprocess.TimeoutExpired:
         raise UnfinishedTalkError(bytes(output)) from None
     return bytes(output)
+
+
+class Murmur:
+    """What a program writes on stderr: the beginning is kept, and who writes without end is ended."""
+
+    def __init__(self, child: "subprocess.Popen[bytes]") -> None:
+        self._child, self._kept, self._count = child, bytearray(), 0
+        self._thread = threading.Thread(target=self._hear, name=f"stderr of {child.pid}", daemon=True)
+        self._thread.start()
+
+    @property
+    def is_too_long(self) -> bool:
+        return self._count > MOST_BYTES
+
+    def text(self) -> str:
+        """All of it, of a program that has ended; at most the first `MURMUR_BYTES`."""
+        self._thread.join(MURMUR_S)
+        return self._kept[:MURMUR_BYTES].decode("utf-8", "replace")
+
+    def _hear(self) -> None:
+        assert self._child.stderr is not None
+        with self._child.stderr as stderr:
+            while not self.is_too_long and (piece := os.read(stderr.fileno(), PIECE_BYTES)):
+                self._count += len(piece)
+                if len(self._kept) < MURMUR_BYTES:
+                    self._kept += piece
+        if self.is_too_long:
+            self._child.kill()
 
 
 def _written(fd: int, words: memoryview) -> int:
