@@ -5,7 +5,7 @@ from typing import Any
 from beamtime_ioc.action import Run, action
 from beamtime_ioc.chosen import Choice
 from beamtime_ioc.errors import BeamtimeError, EffectsFailedError, StepFailedError
-from beamtime_ioc.model import Experiment, counted, from_json
+from beamtime_ioc.model import Experiment, Json, counted, from_json
 from beamtime_ioc.without_schedule import THE_CHOSEN, WHO_IS_ON_BEAM
 
 WAIT = "wait until every directory stands"
@@ -21,6 +21,8 @@ WAIT = "wait until every directory stands"
 def begin_beamtime(run: Run, experiment: Experiment | None, *, choice: Choice = "") -> str | None:
     """Take over the experiment that is on beam now, make its directories, and write to its people.
 
+    One that was ended is refused, and the current experiment stays.
+
     Parameters
     ----------
     choice
@@ -33,9 +35,9 @@ def begin_beamtime(run: Run, experiment: Experiment | None, *, choice: Choice = 
     """
     run.progress(0.0, "asking the schedule who is on beam")
     if choice:
-        found = run.call("select-experiment", experiment=experiment, choice=choice)
+        found = run.call("select-experiment", experiment=experiment, choice=choice, only_open=True)
     else:
-        found = run.call("update-user-info", experiment=experiment)
+        found = run.call("update-user-info", experiment=experiment, only_open=True)
     new = from_json(Experiment, found)
     run.progress(0.3, f"making the directories of {new.name}")
     directories = _directories(run, new)
@@ -58,14 +60,17 @@ def _directories(run: Run, new: Experiment) -> str | None:
         run.hold("directories", "the site file names no places for data")
         return "no directories"
     try:
-        found = run.call("create-directories", experiment=new)
+        found: list[Json] = run.call("create-directories", experiment=new)
     except (StepFailedError, EffectsFailedError) as error:
         run.hold("letters", WAIT)
         raise BeamtimeError(error.sentence, advice=_advice(error.advice)) from error
     if not run.preview and None in found:  # it is not known whether one stands
         run.hold("letters", WAIT)
         return None
-    return counted(len(found), "directory", "directories")
+    warnings = (one.get("warning") for one in found if isinstance(one, dict))
+    return " ".join(
+        [counted(len(found), "directory", "directories"), *(f"({each})" for each in warnings if each)]
+    )
 
 
 def _letters(count: dict[str, Any]) -> str:

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from functools import partial
 
 from beamtime_ioc.action import Run, action
-from beamtime_ioc.adoption import adopt, hold_shared_name, namesakes, note_look_up
+from beamtime_ioc.adoption import adopt, ended_before, hold_shared_name, namesakes, note_look_up
 from beamtime_ioc.chosen import NeededChoice, by_choice
 from beamtime_ioc.esaf import form_people, join_form
 from beamtime_ioc.model import MANUAL, Experiment, Json, Site, counted, from_json, to_json
@@ -20,7 +20,9 @@ from beamtime_ioc.without_schedule import AWAY, THE_CHOSEN, WHO_COMES, chosen_ea
     needs_experiment=False,
     schedule_steps=(THE_CHOSEN,),
 )
-def select_experiment(run: Run, experiment: Experiment | None, *, choice: NeededChoice = "") -> Json:
+def select_experiment(
+    run: Run, experiment: Experiment | None, *, choice: NeededChoice = "", only_open: bool = False
+) -> Json:
     """Make the experiment that was chosen the current one, whoever is on beam.
 
     A choice that means nothing changes nothing. Where the site file lets this step go on without the
@@ -30,6 +32,8 @@ def select_experiment(run: Run, experiment: Experiment | None, *, choice: Needed
     ----------
     choice
         Key of an experiment, such as `aps:300011`, or the number of a beamtime.
+    only_open
+        Refuse an experiment that was ended, instead of showing it as closed.
 
     Returns
     -------
@@ -42,6 +46,8 @@ def select_experiment(run: Run, experiment: Experiment | None, *, choice: Needed
     goes_on = any(run.site.goes_on(run.pressed, step) for step in (THE_CHOSEN, WHO_COMES))
     found = run.step(THE_CHOSEN, partial(_look_up, schedule, identity, run.site, choice, goes_on))
     new, notes = from_json(Experiment, found["experiment"]), list[str]()
+    if only_open and not new.open:
+        raise ended_before(new, experiment)
     without = found.get("without", "")
     if without:
         run.hold("look the chosen experiment up", without)

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 
 from beamtime_ioc.action import Run, action
-from beamtime_ioc.adoption import adopt, hold_shared_name, namesakes, note_look_up
+from beamtime_ioc.adoption import adopt, ended_before, hold_shared_name, namesakes, note_look_up
 from beamtime_ioc.esaf import form_people, join_form
 from beamtime_ioc.kept_schedule import look_up
 from beamtime_ioc.model import Beamtime, Experiment, Json, Naming, Site, counted, from_json, to_json
@@ -21,11 +21,16 @@ from beamtime_ioc.without_schedule import AWAY, WHO_IS_ON_BEAM, go_on_without, w
     needs_experiment=False,
     schedule_steps=(WHO_IS_ON_BEAM,),
 )
-def update_user_info(run: Run, experiment: Experiment | None) -> Json:
+def update_user_info(run: Run, experiment: Experiment | None, *, only_open: bool = False) -> Json:
     """Ask the schedule who is on beam, and make it the current experiment.
 
     A look-up that fails changes nothing. Where the site file lets this step go on without the schedule, the
     current experiment stays. People of the safety form are added, where a service knows such forms.
+
+    Parameters
+    ----------
+    only_open
+        Refuse an experiment that was ended, instead of showing it as closed.
 
     Returns
     -------
@@ -44,6 +49,8 @@ def update_user_info(run: Run, experiment: Experiment | None) -> Json:
     beamtime = from_json(Beamtime, found["beamtime"])
     # A look-up that was written down by an earlier version does not say whether it was ended.
     new = replace(run.site.experiment(beamtime, first), open=found.get("open", True))
+    if only_open and not new.open:
+        raise ended_before(new, experiment, "the schedule names it still")
     shared = hold_shared_name(run, new, found.get("namesakes", []))
     new, notes = join_form(run, new, found.get("form_people", []))
     adopt(run, identity, new)

@@ -51,7 +51,7 @@ def _time(text: str) -> str:
 
 def _name(text: str) -> str:
     if not (clean := one_line(text)):
-        raise ValueError("no name; write the PI's last name, or such as Commissioning, into ManualName")
+        raise ValueError("no name; write the PI's last name, or such as Commissioning")
     return clean
 
 

@@ -30,7 +30,10 @@ from beamtime_ioc.identity import IdentityRecords
 from beamtime_ioc.journal import Journal
 from beamtime_ioc.life import Life
 from beamtime_ioc.linking import Linking
+from beamtime_ioc.model import RunState
 from beamtime_ioc.ports import Schedule, Services
+from beamtime_ioc.posting import Reading
+from beamtime_ioc.progress import RunView
 from beamtime_ioc.registry import load_actions
 from beamtime_ioc.reloading import AccessReload
 from beamtime_ioc.resolving import Resolving, reopen_unbegun
@@ -38,6 +41,7 @@ from beamtime_ioc.retention import Retention
 from beamtime_ioc.runner import Runner
 from beamtime_ioc.schedule_watch import ScheduleWatch
 from beamtime_ioc.schedules import Schedules
+from beamtime_ioc.signals import on_signal
 from beamtime_ioc.sitegate import SiteGate
 from beamtime_ioc.store import Store
 from beamtime_ioc.stored_doubts import StoredDoubts
@@ -180,6 +184,13 @@ class Ioc:
         watched, actions = (self.board, self.site, schedule, identity), self.actions
         self.schedule_watch = ScheduleWatch(*watched, actions=actions, every_s=every_s)
         identity.changed = lambda: follow_identity(loop, self.identity, self.schedule_watch)
+        for name in (name for name, action in actions.items() if action.schedule_steps):
+            self.board.progress[name].watchers.append(self._tell_of_a_failure)
+
+    def _tell_of_a_failure(self, run: Reading[RunView]) -> None:
+        """What a press has heard of the schedule, its records say soon, and not only with the next look."""
+        if run.value.state is RunState.FAILED:
+            self.schedule_watch.tell(ask=True)
 
     def _restore_runs(self, journal: Journal) -> None:
         """Show the last run of each action, and those that go on."""
@@ -276,12 +287,11 @@ async def serve(site_file: Path, say: Callable[[str], None]) -> None:
 
     A second signal hastens the end: what still works is not waited for, and goes on at the next start.
     """
-    loop = asyncio.get_running_loop()
     end, hasten = asyncio.Event(), asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, lambda: hasten.set() if end.is_set() else end.set())
+        on_signal(number, lambda: hasten.set() if end.is_set() else end.set())
     # Called in the loop, which comes to it only when the IOC is built.
-    loop.add_signal_handler(signal.SIGHUP, lambda: ioc.access.on_signal())
+    on_signal(signal.SIGHUP, lambda: ioc.access.on_signal())
     ioc = Ioc(site_file)
     if await ioc.start(end):
         count = len(ioc.board.cells)

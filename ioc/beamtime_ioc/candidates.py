@@ -9,12 +9,13 @@ from datetime import UTC, datetime, timedelta
 
 from beamtime_ioc.alarm import QUIET, Alarm, Severity, Status
 from beamtime_ioc.board import Board, Cell, Found
-from beamtime_ioc.chosen import KEY, MOST, Candidate, candidates, listed
+from beamtime_ioc.chosen import MOST, Candidate, candidates, listed
 from beamtime_ioc.errors import BadValueError, BeamtimeError, ScheduleError
 from beamtime_ioc.filled_table import Rows
 from beamtime_ioc.identity import IdentityRecords
+from beamtime_ioc.kept_schedule import require_good_password
 from beamtime_ioc.lookout import Look, Lookout
-from beamtime_ioc.model import Beamtime, Who, counted
+from beamtime_ioc.model import KEY, Beamtime, Who, counted
 from beamtime_ioc.ports import Schedule
 from beamtime_ioc.values import Value
 
@@ -34,6 +35,8 @@ class _Seen:
     trouble: str = ""
     note: str = ""
     """Of a schedule that has no list."""
+    unknown: bool = False
+    """The schedule has never said what there is around that day."""
 
 
 class Candidates:
@@ -73,6 +76,7 @@ class Candidates:
         self.found: Sequence[Candidate] = ()
         self._seen: _Seen | None = None
         self._alarm = QUIET
+        self._unknown = False
         self._offset_days = 0.0
         self._beamtimes: tuple[float, Sequence[Beamtime]] | None = None
         self._again_at = 0.0
@@ -102,6 +106,7 @@ class Candidates:
         known, trouble, note = self._known(offset), "", ""
         if self.schedule is not None and (known is None or time.monotonic() >= self._again_at):
             try:
+                require_good_password(self.schedule)
                 known = listed(self.schedule, moment)
                 self._beamtimes, self._again_at = (offset, known), time.monotonic() + self.schedule_s
             except ScheduleError as error:
@@ -109,7 +114,8 @@ class Candidates:
             except BeamtimeError as error:
                 trouble = str(error)
         found = candidates(known or (), self.identity.identity, site, moment)
-        return _Seen(offset_days=offset, found=found, trouble=trouble, note=note)
+        unknown = bool(trouble) and known is None
+        return _Seen(offset_days=offset, found=found, trouble=trouble, note=note, unknown=unknown)
 
     def _known(self, offset: float) -> Sequence[Beamtime] | None:
         return self._beamtimes[1] if self._beamtimes and self._beamtimes[0] == offset else None
@@ -123,6 +129,7 @@ class Candidates:
             self.lookout.soon()  # another day was asked for meanwhile
         else:
             self._seen, self.found = look.seen, look.seen.found
+            self._unknown = look.seen.unknown
             trouble = look.seen.trouble
             self._show(Alarm(Severity.INVALID, Status.COMM, trouble) if trouble else QUIET)
 
@@ -133,6 +140,8 @@ class Candidates:
         values: dict[str, Value] = {str(n): "" for n in range(1, MOST + 1)}
         values |= {str(n): one.text for n, one in enumerate(self.found, 1)}
         values |= {"count": len(self.found), "message": self._sentence()}
+        if self._unknown and not self.found:  # an empty list would say that there is nobody
+            values["1"] = self._sentence()
         for word, cell in self._cells.items():
             cell.show(values[word], alarm)
         for changed in self._changed:
@@ -140,6 +149,8 @@ class Candidates:
 
     def _sentence(self) -> str:
         days = f"{self._offset_days:+g} days from now" if self._offset_days else "now"
+        if self._unknown:
+            return f"which beamtimes there are around {days} is not known yet: {self._alarm.message}"
         many = f"{counted(len(self.found), 'candidate')} around {days}"
         if self.schedule is None:
             return f"{many}; the site file names no schedule"
@@ -181,8 +192,8 @@ class Candidates:
         cell.set(value)
         if days != self._offset_days:
             self._offset_days = days
-            self.found = ()  # a place in the list means nothing until it is the new one
-            self._show(Alarm(Severity.INVALID, Status.UDF, "the schedule is asked"))
+            self.found, self._unknown = (), True  # a place in the list means nothing until it is the new one
+            self._show(Alarm(Severity.INVALID, Status.UDF, "they are being looked up"))
             self.lookout.soon()
 
     async def _put_choice(self, cell: Cell, value: Value, who: Who) -> None:
@@ -225,6 +236,11 @@ class Candidates:
         if not unique and not KEY.fullmatch(text):
             raise BadValueError(
                 f"{text[:40]!r} is no key or number of a beamtime", advice="write one of Candidates"
+            )
+        if not unique and 1 <= place <= MOST and self._unknown:
+            raise BadValueError(
+                f"which candidate is number {place} is not known yet: {self._alarm.message}",
+                advice="wait until they are shown, or write a key",
             )
         if not unique and 1 <= place <= MOST:
             raise BadValueError(

@@ -1,6 +1,5 @@
 """Experiments by choice: what may be chosen, and what a choice means."""
 
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -9,7 +8,7 @@ from typing import Annotated
 from pydantic import AfterValidator, Field
 
 from beamtime_ioc.errors import BeamtimeError, ScheduleError
-from beamtime_ioc.model import MANUAL, Beamtime, Experiment, Site, one_line
+from beamtime_ioc.model import KEY, MANUAL, Beamtime, Experiment, Site, one_line
 from beamtime_ioc.ports import Identity, Schedule
 
 SPAN = timedelta(days=7)
@@ -21,8 +20,6 @@ WIDE = timedelta(days=400)
 MOST = 10
 """Candidates at most: those nearest to that moment."""
 
-KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,99}")
-
 
 def _checked(text: str) -> str:
     text = text.strip()
@@ -33,7 +30,7 @@ def _checked(text: str) -> str:
 
 def _needed(text: str) -> str:
     if not text:
-        raise ValueError("nobody is chosen; write a key or number of Candidates into ExperimentChoice first")
+        raise ValueError("nobody is chosen; write a key or number of Candidates first")
     return text
 
 
@@ -159,7 +156,11 @@ def by_choice(schedule: Schedule | None, identity: Identity, site: Site, choice:
         if (known := identity.manual(choice)) is None:
             raise missing
         return known
-    assert schedule is not None
+    if schedule is None:
+        raise BeamtimeError(
+            f"{choice} cannot be looked up: there is no schedule",
+            advice="name one in the site file, or choose one of Candidates",
+        )
     found = _search(schedule, choice)
     if found is None or not found.is_user:
         raise missing
@@ -169,16 +170,21 @@ def by_choice(schedule: Schedule | None, identity: Identity, site: Site, choice:
 
 def _search(schedule: Schedule, choice: str) -> Beamtime | None:
     """Near ones first: a schedule may find by number only the last part of one, or only the newest."""
-    source, colon, number = choice.rpartition(":")
     now = datetime.now(UTC)
+    # A number may have a colon, too: then it is looked for as the number of a key, and as it stands.
+    numbers = dict.fromkeys((choice.partition(":")[2] or choice, choice))
 
     def wanted(found: Iterable[Beamtime | None]) -> Beamtime | None:
-        return next((b for b in found if b and b.id == number and (not colon or b.source == source)), None)
+        known = [one for one in found if one]
+        meant = [one for one in known if one.key == choice] or [one for one in known if one.id == choice]
+        return next(iter(meant), None)
+
+    def by_number() -> Beamtime | None:
+        found = (wanted([schedule.by_id(number)]) for number in numbers)
+        return next(filter(None, found), None)
 
     try:
         near = wanted(listed(schedule, now))
     except ScheduleError:  # it has no list: all it knows is by number
-        return wanted([schedule.by_id(number)])
-    if near is None:
-        near = wanted([schedule.by_id(number)])
-    return near or wanted(schedule.list_between(now - WIDE, now + WIDE))
+        return by_number()
+    return near or by_number() or wanted(schedule.list_between(now - WIDE, now + WIDE))

@@ -36,6 +36,8 @@ BeamtimeError
 from collections.abc import Sequence
 from pathlib import Path
 
+from beamtime_ioc.advice import together
+
 
 class BeamtimeError(Exception):
     """What went wrong, and what to do next.
@@ -152,6 +154,10 @@ class ServiceUnavailableError(ServiceError):
 
 class ServiceDeniedError(ServiceError):
     """A service outside does not accept our credentials."""
+
+
+class WrongPasswordError(ServiceDeniedError):
+    """Whose account may be locked if the same password comes again and again: only a press tries it again."""
 
 
 class BadResponseError(ServiceError):
@@ -303,8 +309,7 @@ class EffectsFailedError(BeamtimeError):
         sentences = "; ".join(f"{', '.join(names)}: {sentence}" for sentence, names in steps.items())
         done = total - len(failures)
         rest = "" if total == 1 else f" ({done} of {total} are done)" if done else " (none is done)"
-        advice = "; ".join(dict.fromkeys(f.advice for f in failures if f.advice))
-        super().__init__(sentences + rest, advice=advice)
+        super().__init__(sentences + rest, advice=together(failure.advice for failure in failures))
 
 
 class NotJsonError(BeamtimeError):

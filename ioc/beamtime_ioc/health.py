@@ -54,7 +54,8 @@ class Health:
                 self._told.clear()
                 await self._ask(engine)
                 with suppress(TimeoutError):
-                    await asyncio.wait_for(self._told.wait(), self.period_s)
+                    async with asyncio.timeout(self.period_s):
+                        await self._told.wait()
         finally:
             if self._question is not None:
                 self._question.cancel()

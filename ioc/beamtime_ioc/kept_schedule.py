@@ -16,6 +16,7 @@ from beamtime_ioc.errors import (
     ScheduleStaleError,
     ServiceError,
     ServiceUnavailableError,
+    WrongPasswordError,
 )
 from beamtime_ioc.model import Beamtime, Cycle, from_json, to_json
 from beamtime_ioc.on_beam import on_beam
@@ -67,6 +68,8 @@ class KeptSchedule:
     ----------
     failing_since
         When it began to fail; None while it answers.
+    denied
+        How it refused our password; None once it has answered.
     """
 
     def __init__(
@@ -80,6 +83,7 @@ class KeptSchedule:
         self.schedule, self.path, self.clock = schedule, directory / FILE_NAME, clock
         self.early_min = schedule.early_min
         self.failing_since: datetime | None = None
+        self.denied: WrongPasswordError | None = None
         self._of = sha256(json.dumps(of, sort_keys=True, default=str).encode()).hexdigest()
         self._lock = threading.Lock()
         self._kept: Kept | None = None
@@ -89,6 +93,8 @@ class KeptSchedule:
     # -- port Schedule ----------------------------------------------------------------------
 
     def check(self) -> Health:
+        if self.denied is not None:
+            return Health(ok=False, sentence=str(self.denied))
         return self.schedule.check()
 
     def cycles(self) -> Sequence[Cycle] | None:
@@ -103,7 +109,7 @@ class KeptSchedule:
             beamtimes = tuple(self.schedule.list_between(start, end))
         now = self.clock()
         with self._lock:
-            self.failing_since = None
+            self.failing_since = self.denied = None
             kept = self._kept
             if start <= now < end:
                 kept = Kept(at=now, start=start, end=end, cycles=self._cycles, beamtimes=beamtimes)
@@ -116,7 +122,14 @@ class KeptSchedule:
         return beamtimes
 
     def by_id(self, key: str) -> Beamtime | None:
-        return self.schedule.by_id(key)
+        try:
+            found = self.schedule.by_id(key)
+        except WrongPasswordError as error:
+            self.denied = error
+            raise
+        if found is not None:  # to some keys nobody is asked
+            self.denied = None
+        return found
 
     # -- what is kept -----------------------------------------------------------------------
 
@@ -192,6 +205,8 @@ class _Watch:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> None:
         if isinstance(error, ServiceError) and self.owner.failing_since is None:
             self.owner.failing_since = self.owner.clock()
+        if isinstance(error, WrongPasswordError):
+            self.owner.denied = error
 
 
 class _Recorded:
@@ -245,6 +260,18 @@ def earlier_schedule(schedule: Schedule) -> tuple[datetime, Schedule] | None:
     """What is kept of a schedule, to be asked in its place, and when that was given; None if nothing is."""
     kept = schedule.kept() if isinstance(schedule, KeptSchedule) else None
     return None if kept is None else (kept.at, _Recorded(kept, schedule.early_min))
+
+
+def require_good_password(schedule: Schedule) -> None:
+    """Let nothing ask by itself with a password that was refused: only a press tries it again.
+
+    Raises
+    ------
+    WrongPasswordError
+        It was refused, and no press has been answered since.
+    """
+    if isinstance(schedule, KeptSchedule) and (denied := schedule.denied) is not None:
+        raise WrongPasswordError(denied.sentence, advice=denied.advice)
 
 
 def look_up(schedule: Schedule, moment: datetime) -> Beamtime:

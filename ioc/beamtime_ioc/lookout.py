@@ -19,6 +19,9 @@ T = TypeVar("T")
 SLOWEST_S = 20.0
 """After so long whoever is asked does not answer: clients give up before, with a better sentence."""
 
+SLOWER = 8
+"""How many times longer it is, at most, between two looks at what is away."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Look(Generic[T]):
@@ -53,6 +56,12 @@ class Lookout(Generic[T]):
         Called in a thread; may raise BeamtimeError.
     tell
         Called in the event loop with each look, and once with a late one.
+
+    Attributes
+    ----------
+    away
+        Set by whoever is told: there is nobody to be seen. Then each wait is twice the one before, up to
+        `SLOWER` times `every_s`; `soon` still has it looked at now.
     """
 
     def __init__(
@@ -60,6 +69,7 @@ class Lookout(Generic[T]):
     ) -> None:
         self.name, self._look, self._tell = name, look, tell
         self.every_s, self.slowest_s = every_s, SLOWEST_S
+        self.away = False
         self._soon = asyncio.Event()
         self._broken = False
 
@@ -69,11 +79,16 @@ class Lookout(Generic[T]):
 
     async def watch(self) -> None:
         """Look without end."""
+        slower = 1
         while True:
             self._soon.clear()
+            before = self.away
             await self._ask()
+            slower = min(2 * slower, SLOWER) if before and self.away else 1
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._soon.wait(), spread(self.every_s))
+                # Not wait_for: up to Python 3.11 it loses a cancellation that comes with what it waits for.
+                async with asyncio.timeout(spread(slower * self.every_s)):
+                    await self._soon.wait()
 
     async def _ask(self) -> None:
         asked = datetime.now(UTC)

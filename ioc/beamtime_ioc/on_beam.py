@@ -14,11 +14,14 @@ from beamtime_ioc.errors import (
     ServiceDeniedError,
     SeveralOnBeamError,
 )
-from beamtime_ioc.model import Beamtime, Cycle, pi_of
+from beamtime_ioc.model import Beamtime, Cycle, one_line, pi_of
 from beamtime_ioc.ports import Schedule
 
 LOOK_AHEAD = timedelta(days=30)
 """How far the next beamtime is looked for, beyond the end of the present cycle."""
+
+MOST_NAMED = 4
+"""So many are named that are on beam together; what a record shows has an end."""
 
 _STAYS = "the earlier values stay"
 
@@ -115,7 +118,7 @@ def _nobody(
     running: Sequence[Beamtime], coming: Sequence[Beamtime], here: Sequence[Cycle], moment: datetime
 ) -> NobodyOnBeamError:
     if running:
-        what = running[0].title or "something else"
+        what = one_line(running[0].title, 200) or "something else"
         begin = f"no user experiment at {_at(moment, moment)}: {what} until {_at(running[0].end, moment)}"
     else:
         begin = f"nobody is on beam at {_at(moment, moment)}"
@@ -128,12 +131,13 @@ def _nobody(
 def _several(active: Sequence[Beamtime], moment: datetime) -> SeveralOnBeamError:
     names = "; ".join(
         f"{_name(beamtime)}, {_at(beamtime.start, moment)} to {_at(beamtime.end, moment)}"
-        for beamtime in active
+        for beamtime in active[:MOST_NAMED]
     )
+    more = f"; and {len(active) - MOST_NAMED} more" if active[MOST_NAMED:] else ""
     *others, last = sorted(active, key=lambda b: b.end)
-    wait = f"press again after {_at(others[-1].end, moment)}, when only {last.id} is left, or "
+    wait = f"press again after {_at(others[-1].end, moment)}, when only {one_line(last.id, 60)} is left, or "
     return SeveralOnBeamError(
-        f"{len(active)} beamtimes are on beam at {_at(moment, moment)}: {names}",
+        f"{len(active)} beamtimes are on beam at {_at(moment, moment)}: {names}{more}",
         advice=f"{_STAYS}; {wait if others[-1].end < last.end else ''}have the schedule corrected",
     )
 
@@ -163,7 +167,8 @@ def _next(coming: Sequence[Beamtime], moment: datetime) -> str:
 def _name(beamtime: Beamtime) -> str:
     pi = pi_of(beamtime.people)
     who = pi.full_name if pi else "no PI"
-    return f"{beamtime.id} (proposal {beamtime.proposal or 'without a number'}, {who})"
+    number = one_line(beamtime.proposal, 60) or "without a number"
+    return f"{one_line(beamtime.id, 60)} (proposal {number}, {one_line(who, 60)})"
 
 
 def _at(time: datetime, moment: datetime) -> str:

@@ -3,8 +3,11 @@
 import asyncio
 import logging
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import groupby
+from operator import itemgetter
 
 from beamtime_ioc.action import Action
 from beamtime_ioc.alarm import QUIET, Alarm, Severity, Status
@@ -19,7 +22,7 @@ from beamtime_ioc.errors import (
     ScheduleStaleError,
     ServiceError,
 )
-from beamtime_ioc.kept_schedule import KeptSchedule, clock_of, earlier_answer, look_up
+from beamtime_ioc.kept_schedule import KeptSchedule, clock_of, earlier_answer, look_up, require_good_password
 from beamtime_ioc.lookout import spread
 from beamtime_ioc.model import Beamtime, Experiment, Site, pi_of
 from beamtime_ioc.on_beam import Outcome, outcome_of
@@ -27,7 +30,7 @@ from beamtime_ioc.ports import Identity, Schedule
 
 log = logging.getLogger(__name__)
 
-EVERY_S = 120.0
+EVERY_S, AGE_S = 120.0, 10.0
 NO_SCHEDULE = "the site file names no schedule"
 NO, YES, UNKNOWN = range(len(STALE_STATES))
 
@@ -92,6 +95,7 @@ def look(schedule: Schedule, identity: Identity, moment: datetime, last: Beamtim
     if last is not None and current is not None and current.key == last.key:
         return judge(current, last, moment)
     try:
+        require_good_password(schedule)
         found = look_up(schedule, moment)
     except ScheduleStaleError as error:
         return _judge_earlier(schedule, identity, moment, error)
@@ -119,12 +123,12 @@ def _judge_earlier(
 def rules(site: Site, actions: Mapping[str, Action]) -> str:
     """Which steps may go on while the schedule cannot be asked, and which end their run."""
     steps = sorted((action.name, step) for action in actions.values() for step in action.schedule_steps)
-    opened = [f"{name} at '{step}'" for name, step in steps if site.goes_on(name, step)]
-    closed = [f"{name} at '{step}'" for name, step in steps if not site.goes_on(name, step)]
-    return (
-        f"without the schedule go on (open): {', '.join(opened) or 'none'}; "
-        f"end there (closed): {', '.join(closed) or 'none'}"
-    )
+
+    def named(going_on: bool) -> str:
+        mine = groupby((each for each in steps if site.goes_on(*each) is going_on), key=itemgetter(0))
+        return ", ".join(f"{name} ({', '.join(step for _, step in group)})" for name, group in mine) or "none"
+
+    return f"open without the schedule: {named(True)}; closed: {named(False)}"
 
 
 class ScheduleWatch:
@@ -152,11 +156,12 @@ class ScheduleWatch:
         self.board, self.site, self.schedule, self.identity = board, site, schedule, identity
         self.every_s, self.clock = every_s, clock
         self._told = asyncio.Event()
+        self._ask = False
         self._sentence = ""
         board.report("without-schedule", rules(site, actions or {}))
 
     async def watch(self) -> None:
-        """Look without end: now, after each change of the experiment, and every `every_s` or so."""
+        """Look without end: now, whenever it is told to, and every `every_s` or so."""
         if self.schedule is None:
             self.board.report("schedule-says", NO_SCHEDULE)
             self.board.report("identity-stale", UNKNOWN, Alarm(Severity.INVALID, Status.UDF, NO_SCHEDULE))
@@ -165,14 +170,25 @@ class ScheduleWatch:
         while True:
             self._told.clear()
             last = await self._look(self.schedule, last)
-            try:
-                await asyncio.wait_for(self._told.wait(), spread(self.every_s))
-            except TimeoutError:
-                last = None
+            if not await self._told_within(spread(self.every_s)) or self._ask:
+                last, self._ask = None, False
 
-    def tell(self) -> None:
-        """Let it look at once: the current experiment has changed."""
+    def tell(self, *, ask: bool = False) -> None:
+        """Let it look at once: the current experiment has changed; or, to `ask`, a press did not end well."""
+        self._ask |= ask
         self._told.set()
+
+    async def _told_within(self, seconds: float) -> bool:
+        """Whether it was told to look meanwhile; the age of the last answer is shown as it grows."""
+        loop = asyncio.get_running_loop()
+        end = loop.time() + seconds
+        while (left := end - loop.time()) > 0:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(min(left, AGE_S)):
+                    await self._told.wait()
+                return True
+            self._show_age()
+        return False
 
     async def _look(self, schedule: Schedule, last: Beamtime | None) -> Beamtime | None:
         moment = self.clock().astimezone(self.site.zone)
@@ -190,6 +206,9 @@ class ScheduleWatch:
     def _show_outcome(self, outcome: Outcome, sentence: str) -> None:
         # How bad it is, the record file says.
         self.board.report("schedule-outcome", list(Outcome).index(outcome), Alarm(message=sentence))
+        self._show_age()
+
+    def _show_age(self) -> None:
         answered = self.schedule.answered if isinstance(self.schedule, KeptSchedule) else None
         if answered is not None:
             self.board.report("schedule-age", max(0.0, (self.clock() - answered).total_seconds()))

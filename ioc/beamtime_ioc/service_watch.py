@@ -136,6 +136,8 @@ class ServiceWatch:
             sentence=self._sentence(section, look, since, now),
         )
         watched.view = view
+        # To look at the hosts is to connect to each; the place watch does the same.
+        watched.lookout.away = section == "hosts" and lamp is Lamp.DOWN
         if before.lamp is not lamp:
             level = logging.WARNING if lamp is Lamp.DOWN else logging.INFO
             log.log(level, "service %s is %s: %s", section, lamp.name.lower(), view.sentence)

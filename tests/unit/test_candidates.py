@@ -1,5 +1,6 @@
 """Who can be chosen, on records and a table, and what a choice means."""
 
+import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
@@ -10,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from beamtime_ioc.alarm import Severity
+from beamtime_ioc.alarm import QUIET, Severity
 from beamtime_ioc.board import Board
 from beamtime_ioc.candidates import Candidates
 from beamtime_ioc.chosen import MOST, candidates, listed
@@ -151,6 +152,50 @@ def test_an_offset_in_days_shows_those_of_another_time_and_changes_nothing_else(
             assert ahead == (["30008"], "1 candidate around +30 days from now")
             assert h.board.cell("ScheduleOffset").value == -400
             assert h.identity.current() is None
+
+    run(test)
+
+
+def test_while_those_of_another_time_are_looked_up_it_is_said_and_no_place_in_the_list_is_taken() -> None:
+    async def test() -> None:
+        async with house(PAST, HERE, NEXT, visit(8, 30)) as h:
+            await h.until_count(3)
+
+            put = asyncio.ensure_future(h.put("ScheduleOffset", 30))
+            await asyncio.sleep(0)  # nothing is looked at before the loop has gone round
+            cells = [h.board.cell(name) for name in ("Candidate1", "CandidatesMessage")]
+            meanwhile = [(cell.value, cell.reading.alarm.severity) for cell in cells]
+            with pytest.raises(
+                BadValueError, match="number 2 is not known yet: they are being looked up; wait"
+            ):
+                h.shown.read("2")
+            assert h.shown.read("30002") == "30002"
+            await put
+            await h.until_count(1)
+
+            around = "which beamtimes there are around +30 days from now"
+            words = f"{around} is not known yet: they are being looked up"
+            assert meanwhile == [(words, Severity.INVALID)] * 2
+            assert [cell.reading.alarm for cell in cells] == [QUIET] * 2
+            assert cells[1].value == "1 candidate around +30 days from now"
+
+    run(test)
+
+
+def test_a_schedule_that_is_away_for_another_time_does_not_say_that_nobody_is_there() -> None:
+    async def test() -> None:
+        async with house(PAST, HERE, NEXT) as h:
+            await h.until_count(3)
+            h.schedule.error = ServiceUnavailableError("the schedule", "did not answer")
+
+            await h.put("ScheduleOffset", 30)
+            message = h.board.cell("CandidatesMessage")
+            await until(lambda: "the schedule did not answer" in str(message.value))
+
+            assert str(message.value).startswith(
+                "which beamtimes there are around +30 days from now is not known"
+            )
+            assert "0 candidates" not in str(message.value)
 
     run(test)
 

@@ -5,6 +5,7 @@ import os
 import re
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -98,6 +99,22 @@ def test_the_file_that_lies_there_is_the_beamtime(house: House) -> None:
         ("rbrien", "rbrien", "", False),
         ("Muster", "amuster", "", False),
     ]
+
+
+@pytest.mark.parametrize("seconds", [2**34, 2**38, 2**62])
+def test_a_file_whose_own_time_is_out_of_all_reason_is_named(seconds: int) -> None:
+    with TemporaryDirectory(dir="/dev/shm") as directory:  # other disks keep no such times
+        house = House(Path(directory))
+        os.utime(house.write(), (seconds, seconds))
+        assert house.who().id == "11009999"
+
+        os.utime(house.write({"event-start": None}), (seconds, seconds))
+        if seconds > 2**35:
+            with pytest.raises(BadResponseError, match=r"-11009999\.json: a time is .* reason"):
+                house.who()
+        else:
+            with pytest.raises(NobodyOnBeamError):
+                house.who()
 
 
 def test_no_file_is_nobody(house: House) -> None:

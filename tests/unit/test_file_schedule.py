@@ -11,9 +11,11 @@ import pytest
 import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from aps_house import SAMPLE, SCHEDULE
 from beamtime_handlers.clients.file_schedule import Settings
+from beamtime_handlers.clients.file_schedule.entries import Contents, Rules
 from beamtime_ioc.errors import (
     BadResponseError,
     NobodyOnBeamError,
@@ -22,6 +24,7 @@ from beamtime_ioc.errors import (
     ServiceUnavailableError,
     SeveralOnBeamError,
 )
+from beamtime_ioc.model import Beamtime
 from beamtime_ioc.on_beam import on_beam
 from file_house import SITE, faults, file_schedule, listed
 
@@ -54,6 +57,22 @@ def entry(**changes: object) -> str:
 
 
 # -- what is read -------------------------------------------------------------------------------
+
+
+def test_in_the_place_of_a_service_the_experiments_are_the_same_ones(tmp_path: Path) -> None:
+    schedule = file_schedule(tmp_path, entry(id="300011"), keys="aps")
+
+    (found,) = listed(schedule)
+
+    assert found.key == "aps:300011"
+    assert schedule.by_id("aps:300011") == schedule.by_id("300011") == found
+    assert schedule.by_id("file:300011") is None
+
+
+@pytest.mark.parametrize("keys", ["", "APS", "a b", "aps:", "../aps", "a" * 21, 7])
+def test_what_cannot_stand_in_a_key_is_refused(tmp_path: Path, keys: object) -> None:
+    with pytest.raises(ValidationError, match="keys"):
+        file_schedule(tmp_path, GOOD, keys=keys)
 
 
 def test_an_entry_is_a_beamtime_with_its_people_the_pi_first(tmp_path: Path) -> None:
@@ -219,6 +238,9 @@ def test_the_tolerance_of_the_site_file_counts(tmp_path: Path) -> None:
     [
         ({"id": ""}, "has no id"),
         ({"id": None}, "has no id"),
+        ({"id": "October 30"}, "id 'October 30' could not be chosen; write letters, digits and"),
+        ({"id": "../../etc"}, "id '../../etc' could not be chosen"),
+        ({"id": "9" * 200}, f"id {'9' * 40!r} could not be chosen"),
         ({"start": None}, "has no start"),
         ({"start": "soon"}, "start is no time"),
         ({"start": "2026-10-30T08:00:00"}, "start is a time without a zone"),
@@ -258,6 +280,16 @@ def test_an_id_that_stands_for_two_proposals_is_a_fault(tmp_path: Path) -> None:
 
     assert len(listed(schedule)) == 1
     assert faults(schedule) == ["line 11: id 2026-3-017 stands above for proposal 0123"]
+
+
+def test_the_log_names_some_of_many_wrong_entries_and_counts_the_rest(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    listed(file_schedule(tmp_path, GOOD + "  - {id: 1}\n" * 1000))
+
+    assert len(caplog.messages) == 21
+    assert "line 12: has no start; this entry is left out" in caplog.text
+    assert "980 more are wrong, and left out" in caplog.text
 
 
 def test_entries_that_are_left_out_turn_the_lamp(tmp_path: Path) -> None:
@@ -415,6 +447,29 @@ def test_a_wrong_setting_is_refused(key: str, value: object, words: str) -> None
 
 
 NAMES = st.text(st.characters(exclude_categories=("Cs",)), max_size=30)
+
+
+class Counted(str):
+    """A text that counts how often texts are compared."""
+
+    compared = 0
+
+    def __eq__(self, other: object) -> bool:
+        Counted.compared += 1
+        return str.__eq__(self, other)
+
+    __hash__ = str.__hash__
+
+
+def test_a_long_file_is_no_work_of_each_entry_with_each() -> None:
+    Counted.compared = 0
+    contents, rules, begin = Contents(), Rules(beamline="", zone=SITE.zone), datetime.now(SITE.zone)
+
+    for number in range(1000):
+        contents.take(Beamtime(source="file", id=Counted(number), start=begin, end=begin), number, rules)
+
+    assert len(contents.beamtimes) == 1000
+    assert Counted.compared < 5000
 
 
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -3,11 +3,13 @@
 import re
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from zoneinfo import available_timezones
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from beamtime_handlers.clients.file_schedule import ics_file
 from beamtime_handlers.clients.file_schedule.ics_lines import Line, content_lines
 from beamtime_ioc.errors import BadResponseError
 from file_house import faults, file_schedule, listed
@@ -105,6 +107,18 @@ def test_each_form_of_a_time_is_read(tmp_path: Path, text: str, start: int) -> N
     assert beamtime.start == datetime(2026, 10, 30, 13, tzinfo=UTC) + timedelta(hours=start)
 
 
+def test_the_disk_is_not_searched_for_a_zone_with_each_event(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    searches = list[int]()
+    monkeypatch.setattr(ics_file, "available_timezones", lambda: searches.append(1) or available_timezones())
+
+    beamtimes = listed(file_schedule(tmp_path, calendar(*[EVENT] * 20), ".ics"))
+
+    assert len(beamtimes) == 20
+    assert len(searches) <= 1
+
+
 def test_whole_days_go_from_hour_to_hour_over_the_clock_change(tmp_path: Path) -> None:
     event = re.sub(r"DTSTART.*\nDTEND.*", "DTSTART;VALUE=DATE:20261101\nDTEND;VALUE=DATE:20261103", EVENT)
     one = re.sub(r"DTSTART.*\nDTEND.*", "DTSTART;VALUE=DATE:20261101", EVENT).replace("017", "018")
@@ -148,6 +162,15 @@ def test_an_event_that_cannot_be_read_is_left_out_and_said(
     assert [beamtime.id for beamtime in listed(schedule)] == ["good@example.org"]
     [fault] = faults(schedule)
     assert words in fault
+
+
+def test_a_whole_day_at_the_end_of_all_years_leaves_the_others(tmp_path: Path) -> None:
+    day = "BEGIN:VEVENT\nUID:last@example.org\nDTSTART;VALUE=DATE:99991231\nEND:VEVENT\n"
+    schedule = file_schedule(tmp_path, calendar(EVENT, day), ".ics", day_begins="08:00")
+
+    assert [beamtime.id for beamtime in listed(schedule)] == ["017@example.org"]
+    [fault] = faults(schedule)
+    assert "DTSTART is a time out of all reason" in fault
 
 
 @pytest.mark.parametrize(

@@ -25,6 +25,7 @@ from beamtime_ioc.errors import (
     ServiceUnavailableError,
     SeveralOnBeamError,
     StepFailedError,
+    WrongPasswordError,
 )
 from beamtime_ioc.kept_schedule import FILE_NAME, KeptSchedule, earlier_answer, look_up
 from beamtime_ioc.model import Beamtime, Cycle, Experiment, Person, from_json
@@ -38,7 +39,10 @@ NOON = datetime(2026, 3, 4, 18, tzinfo=UTC)  # noon at the beamline
 HOUR = timedelta(hours=1)
 PI = Person(first_name="Zoë", last_name="Łukasik", email="zoe@example.edu", badge="1", is_pi=True)
 DOWN = ServiceUnavailableError("the schedule", "did not answer within 10 s")
-DENIED = ServiceDeniedError("the schedule does not accept our credentials (401)", advice="look at the file")
+DENIED = ServiceDeniedError(
+    "the schedule does not let this account see it (403)", advice="ask its maintainers"
+)
+WRONG = WrongPasswordError("the schedule does not accept our credentials (401)", advice="look at the file")
 BAD = BadResponseError("the schedule answered a page", advice="look at schedule.url")
 
 
@@ -55,6 +59,7 @@ class MemorySchedule:
         self.beamtimes, self._cycles = beamtimes, cycles
         self.early_min: float = 0
         self.error: BeamtimeError | None = None
+        self.refused: WrongPasswordError | None = None
         self.asked = 0
 
     def check(self) -> Health:
@@ -70,6 +75,8 @@ class MemorySchedule:
         return [b for b in self.beamtimes if b.start < end and start < b.end]
 
     def by_id(self, key: str) -> Beamtime | None:
+        if self.refused:
+            raise self.refused
         return next((b for b in self.beamtimes if b.id == key), None)
 
 
@@ -178,6 +185,43 @@ def test_a_fault_that_does_not_pass_by_itself_keeps_its_own_advice(house: House,
         house.ask(1)
 
     assert caught.value.advice == error.advice
+
+
+def test_a_password_that_was_refused_is_tried_again_by_a_press_and_by_nothing_else(house: House) -> None:
+    identity = MemoryIdentity(None)
+    house.fail(WRONG)
+    with pytest.raises(WrongPasswordError):
+        house.ask()
+    asked = house.inner.asked
+
+    for _ in range(3):
+        health = house.schedule.check()
+        with pytest.raises(WrongPasswordError, match="look at the file"):
+            look(house.schedule, identity, house.at(0))
+    for_themselves = house.inner.asked - asked
+    with pytest.raises(WrongPasswordError):
+        house.ask()
+    by_a_press = house.inner.asked - asked
+    house.inner.error = None
+    house.ask()
+
+    assert (for_themselves, by_a_press) == (0, 1)
+    assert (health.ok, health.sentence) == (False, str(WRONG))
+    assert house.schedule.check().ok
+    assert look(house.schedule, identity, house.at(0)).outcome is Outcome.ACTIVE
+
+
+def test_a_choice_by_its_number_is_a_press_too(house: House) -> None:
+    house.inner.refused = WRONG
+    with pytest.raises(WrongPasswordError):
+        house.schedule.by_id("1")
+    refused = house.schedule.check()
+    house.inner.refused = None
+    assert house.schedule.by_id("nobody") is None
+    unasked = house.schedule.check()
+    assert house.schedule.by_id("1")
+
+    assert (refused.ok, unasked.ok, house.schedule.check().ok) == (False, False, True)
 
 
 def test_a_restart_forgets_nothing(house: House) -> None:
@@ -289,7 +333,8 @@ def test_the_second_part_of_a_look_is_kept_too(tmp_path: Path) -> None:
         ([("1", -1, 1), ("2", -1, 2)], None, None, Outcome.AMBIGUOUS, "when only 2 is left"),
         ([], [], None, Outcome.NO_RUN, "name the cycle to look in by schedule.cycle"),
         ([], None, DOWN, Outcome.UNAVAILABLE, "press again when it is back; what stands is kept"),
-        ([], None, DENIED, Outcome.AUTH_FAILED, "look at the file"),
+        ([], None, DENIED, Outcome.AUTH_FAILED, "ask its maintainers"),
+        ([], None, WRONG, Outcome.AUTH_FAILED, "look at the file"),
         ([], None, BAD, Outcome.BAD_RESPONSE, "look at schedule.url"),
     ],
 )

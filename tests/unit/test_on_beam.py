@@ -285,6 +285,17 @@ def test_two_that_begin_together_are_not_chosen_from() -> None:
     assert "is left" not in caught.value.advice
 
 
+def test_of_many_on_beam_some_are_named_and_the_rest_counted() -> None:
+    long = [hours(f"{number:03d}{'0' * 900}", -1, 1, proposal="9" * 900) for number in range(300)]
+
+    with pytest.raises(SeveralOnBeamError, match=r"^300 beamtimes .*; and 296 more") as caught:
+        on_beam(MemorySchedule(*long), NOON, 0)
+
+    assert caught.value.sentence.endswith("; and 296 more")
+    assert [f"{number:03d}000" in caught.value.sentence for number in range(6)] == [True] * 4 + [False] * 2
+    assert len(str(caught.value)) < 1200
+
+
 def test_two_activities_of_one_beamtime_are_one() -> None:
     found = on_beam(MemorySchedule(hours("1", -3, 1), hours("1", -1, 4)), NOON, 0)
 

@@ -4,7 +4,8 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 
@@ -13,6 +14,7 @@ from beamtime_ioc.access import NobodyWrites
 from beamtime_ioc.alarm import Severity, Status
 from beamtime_ioc.board import Board
 from beamtime_ioc.errors import ServiceUnavailableError
+from beamtime_ioc.kept_schedule import KeptSchedule
 from beamtime_ioc.lookout import spread
 from beamtime_ioc.model import Beamtime
 from beamtime_ioc.ports import Schedule
@@ -156,6 +158,41 @@ def test_an_experiment_that_the_last_answer_does_not_name_is_asked_for_at_once(s
             await w.until(lambda: w.says.startswith("300012"))
 
             assert w.stale == NO
+
+    run(test)
+
+
+def test_after_a_press_that_failed_the_schedule_is_asked_again(sample: House) -> None:
+    async def test() -> None:
+        held = beamtime(sample, "300011")
+        async with watched(sample.client(), DURING_300011, held=held) as w:
+            await w.until(lambda: w.stale == NO)
+
+            w.times.append(DURING_300012)
+            w.watch.tell()
+            w.watch.tell(ask=True)
+            await w.until(lambda: w.stale == YES)
+
+            assert w.says.startswith("the schedule names 300012")
+
+    run(test)
+
+
+def test_the_age_of_the_last_answer_grows_between_two_looks(
+    sample: House, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("beamtime_ioc.schedule_watch.AGE_S", 0.02)
+
+    async def test() -> None:
+        kept = KeptSchedule(sample.client(), tmp_path, "this site", clock=lambda: DURING_300011)
+        async with watched(kept, DURING_300011, held=beamtime(sample, "300011")) as w:
+            await w.until(lambda: w.stale == NO)
+            asked = len(sample.server.requests)
+
+            w.times.append(DURING_300011 + timedelta(seconds=90))
+            await w.until(lambda: w.board.cell("ScheduleAge").value == 90)
+
+            assert len(sample.server.requests) == asked
 
     run(test)
 

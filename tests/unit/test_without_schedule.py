@@ -227,10 +227,9 @@ def test_what_goes_on_and_what_ends_is_one_text_for_the_screen() -> None:
     actions = {one.name: one for one in (handover, update_user_info, end_beamtime)}
 
     assert rules(site, actions) == (
-        "without the schedule go on (open): handover at 'who comes'; "
-        "end there (closed): update-user-info at 'who is on beam'"
+        "open without the schedule: handover (who comes); closed: update-user-info (who is on beam)"
     )
-    assert "(open): none; end there (closed): handover at" in rules(SITE, actions)
+    assert rules(SITE, actions).startswith("open without the schedule: none; closed: handover (who comes), ")
 
 
 # -- a name that two have -----------------------------------------------------------------------

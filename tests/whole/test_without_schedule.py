@@ -49,7 +49,9 @@ def test_while_the_schedule_is_away_an_open_step_goes_on_and_a_closed_one_waits(
         assert held.state == "held"
         assert f"it goes on with {known}" in held.reason
         assert "has begun without the schedule: 2 directories" in client.read("BeginBeamtimeMessage")
-        assert "go on (open): begin-beamtime at 'who is on beam'; " in client.read("WithoutSchedule")
+        assert "open without the schedule: begin-beamtime (who is on beam); " in client.read(
+            "WithoutSchedule"
+        )
         assert len(box.directories()) == 2
         assert len(box.recipients()) == len(set(box.recipients())) > 0
     assert ioc.stop() == 0

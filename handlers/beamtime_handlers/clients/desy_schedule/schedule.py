@@ -23,6 +23,7 @@ from beamtime_ioc.ports import Health
 
 FILES = re.compile(r"(beamtime|commissioning)-metadata-[^/]+\.json")
 LONGEST_BYTES = 4 << 20
+YEAR_3000_S = 32_503_680_000
 TEN_YEARS_MIN = 10 * 366 * 24 * 60.0
 
 
@@ -126,7 +127,8 @@ class DesySchedule:
                 f"{path} is of the beamline {metadata.beamline}, this one is {self.beamline}",
                 advice="look at the keys beamline and schedule.directory of the site file",
             )
-        seen = datetime.fromtimestamp(int(status.st_mtime), UTC)
+        # What a disk gives for a time may be more than a datetime holds.
+        seen = datetime.fromtimestamp(min(max(int(status.st_mtime), 0), YEAR_3000_S), UTC)
         try:
             return metadata.beamtime(self.zone, seen, self.clock())
         except ValueError as error:

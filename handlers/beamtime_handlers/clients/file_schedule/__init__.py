@@ -8,7 +8,7 @@ from typing import Literal
 import pydantic
 from pydantic import BaseModel, ConfigDict, Field
 
-from beamtime_handlers.clients.file_schedule.entries import Rules
+from beamtime_handlers.clients.file_schedule.entries import SOURCE, Rules
 from beamtime_handlers.clients.file_schedule.schedule import READERS, FileSchedule
 from beamtime_ioc.ports import Context
 
@@ -23,6 +23,12 @@ class Settings(BaseModel):
     backend: Literal["file"] = Field(description="A file that somebody keeps by hand or by a script.")
     path: Path = Field(
         description="The file: .yaml, .csv or .ics. Read again when it changes; never written."
+    )
+    keys: str = Field(
+        SOURCE,
+        pattern=r"^[a-z][a-z0-9-]{0,19}$",
+        description="What stands before the id in the key of an experiment. A file in the place of another "
+        "schedule has that one's, such as aps, and its numbers: then they are the same experiments.",
     )
     tolerance_min: float = Field(
         0,
@@ -63,6 +69,7 @@ def build(settings: Settings, context: Context) -> FileSchedule:
     """Make the client; nothing is read yet."""
     rules = Rules(
         beamline=context.site.beamline,
+        source=settings.keys,
         zone=context.site.zone,
         local=settings.times == "local",
         day_begins=time.fromisoformat(settings.day_begins) if settings.day_begins else None,

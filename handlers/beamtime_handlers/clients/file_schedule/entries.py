@@ -7,7 +7,7 @@ from datetime import datetime, time
 from zoneinfo import ZoneInfo
 
 from beamtime_handlers.clients.replies import not_none
-from beamtime_ioc.model import Beamtime, Cycle, Person, one_line, parse_time, people_of
+from beamtime_ioc.model import KEY, Beamtime, Cycle, Person, one_line, parse_time, people_of
 
 SOURCE = "file"
 COLUMNS = ("id", "proposal_id", "title", "start", "end", "safety_form_id", "cycle", "beamline")
@@ -21,6 +21,8 @@ class Rules:
 
     Parameters
     ----------
+    source
+        What stands before the id in the key of an experiment.
     local
         Whether a time without a zone is one of `zone`.
     day_begins
@@ -29,6 +31,7 @@ class Rules:
 
     beamline: str
     zone: ZoneInfo
+    source: str = SOURCE
     local: bool = False
     day_begins: time | None = None
 
@@ -73,6 +76,8 @@ class Contents:
     cycles: list[Cycle] | None = None
     bad: list[EntryError] = field(default_factory=list[EntryError])
     others: int = 0
+    _proposals: dict[str, str] = field(default_factory=dict[str, str])
+    """By id, of those that were taken: a long file has thousands."""
 
     @contextmanager
     def entry(self) -> Generator[None]:
@@ -93,10 +98,10 @@ class Contents:
         if beamtime.beamline and _plain(beamtime.beamline) != _plain(rules.beamline):
             self.others += 1
             return
-        twin = next((b for b in self.beamtimes if b.id == beamtime.id), None)
-        if twin is not None and twin.proposal != beamtime.proposal:
+        above = self._proposals.setdefault(beamtime.id, beamtime.proposal)
+        if above != beamtime.proposal:
             raise EntryError(
-                line, f"id {beamtime.id} stands above for proposal {twin.proposal or 'without a number'}"
+                line, f"id {beamtime.id} stands above for proposal {above or 'without a number'}"
             )
         self.beamtimes.append(replace(beamtime, beamline=rules.beamline))
 
@@ -125,11 +130,16 @@ def make_beamtime(
     texts = {name: one_line(words[name].text) if name in words else "" for name in COLUMNS}
     if not texts["id"]:
         raise EntryError(line, "has no id")
+    if not KEY.fullmatch(f"{rules.source}:{texts['id']}"):
+        shown = texts["id"][:40]
+        raise EntryError(
+            line, f"id {shown!r} could not be chosen; write letters, digits and ._:@+=~- , at most 190"
+        )
     start, end = times or (_time(words, "start", line, rules), _time(words, "end", line, rules))
     if end <= start:
         raise EntryError(words["end"].line if "end" in words else line, "end does not lie behind start")
     return Beamtime(
-        source=SOURCE,
+        source=rules.source,
         id=texts["id"],
         start=start,
         end=end,

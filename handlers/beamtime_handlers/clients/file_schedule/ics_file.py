@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
+from functools import lru_cache
 from zoneinfo import ZoneInfo, available_timezones
 
 from beamtime_handlers.clients.file_schedule.entries import (
@@ -108,8 +109,8 @@ def _times(begin: int, lines: dict[str, Line], rules: Rules) -> tuple[datetime, 
         return _moment(start, rules), _moment(end, rules)
     if "DURATION" in lines or not _is_date(start):
         raise EntryError(start.number, "has no DTEND; write the end out")
-    following = _date(start) + timedelta(days=1)
-    return _moment(start, rules), _begin_of(following, start, rules)
+    begins = _moment(start, rules)  # first: behind the last day that a calendar can write there is none
+    return begins, _begin_of(_date(start) + timedelta(days=1), start, rules)
 
 
 def _is_date(line: Line) -> bool:
@@ -147,15 +148,21 @@ def _moment(line: Line, rules: Rules) -> datetime:
         return _local(naive, ZoneInfo("UTC"), line)
     if "TZID" in line.params:
         name = line.params["TZID"]
-        if name not in available_timezones():
+        if (zone := _zone(name)) is None:
             shown = one_line(name, 40)
             raise EntryError(
                 line.number, f"{line.name}: no time zone {shown!r} is known; one is America/Chicago"
             )
-        return _local(naive, ZoneInfo(name), line)
+        return _local(naive, zone, line)
     if not rules.local:
         raise EntryError(line.number, f"{line.name} is a time without a zone")
     return _local(naive, rules.zone, line)
+
+
+@lru_cache(100)
+def _zone(name: str) -> ZoneInfo | None:
+    """None if it is not known. Remembered, since the disk is searched for the names of all."""
+    return ZoneInfo(name) if name in available_timezones() else None
 
 
 def _local(naive: datetime, zone: ZoneInfo, line: Line) -> datetime:
@@ -176,7 +183,7 @@ def _people(lines: Sequence[Line]) -> list[Person]:
         return people
     pi = organizers[0]
     same = [p for p in people if pi.email and p.email.lower() == pi.email.lower()]
-    others = [person for person in people if person not in same]
+    others = [person for person in people if not (pi.email and person.email.lower() == pi.email.lower())]
     return [replace(same[0] if same else pi, is_pi=True), *others]
 
 

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from beamtime_handlers.clients.file_schedule.csv_file import read_csv
-from beamtime_handlers.clients.file_schedule.entries import SOURCE, Contents, FileError, Rules
+from beamtime_handlers.clients.file_schedule.entries import Contents, FileError, Rules
 from beamtime_handlers.clients.file_schedule.ics_file import read_ics
 from beamtime_handlers.clients.file_schedule.yaml_file import read_yaml
 from beamtime_ioc.errors import BadResponseError, ServiceDeniedError, ServiceUnavailableError
@@ -19,6 +19,9 @@ from beamtime_ioc.ports import Health
 log = logging.getLogger(__name__)
 
 LONGEST_BYTES = 2 << 20
+MOST_SAID = 20
+"""Wrong entries that the log names; a file of another kind may have a million."""
+
 READERS: Mapping[str, Callable[[str, Rules], Contents]] = {
     ".yaml": read_yaml,
     ".yml": read_yaml,
@@ -68,7 +71,7 @@ class FileSchedule:
 
     def by_id(self, key: str) -> Beamtime | None:
         """The beamtime with this id, its last part where it has several."""
-        wanted = key.removeprefix(f"{SOURCE}:")
+        wanted = key.removeprefix(f"{self.rules.source}:")
         found = [beamtime for beamtime in self._contents().beamtimes if beamtime.id == wanted]
         return max(found, key=lambda b: b.start, default=None)
 
@@ -122,8 +125,10 @@ class FileSchedule:
         contents.bad.sort(key=lambda error: error.line)
         if contents.bad and not contents.beamtimes:
             raise BadResponseError(f"{self.service}: {_faults(contents)}", advice=_MEND)
-        for error in contents.bad:
+        for error in contents.bad[:MOST_SAID]:
             log.warning("%s: %s; this entry is left out", self.service, error)
+        if more := len(contents.bad[MOST_SAID:]):
+            log.warning("%s: %d more are wrong, and left out", self.service, more)
         return contents
 
 
