@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, cast
 
-from beamtime_sim.clock_change import stretched
+from beamtime_sim.clock_change import CHANGES, stretched
 from beamtime_sim.guests import let_join, take_place
 from beamtime_sim.wire import Json
 
@@ -54,7 +54,7 @@ class Edits:
     pi_last_name: str | None = None
     on_beam: int | None = None
     late_colleague: bool = False
-    clock_change: str | None = None
+    clock_change: str = "never"
 
 
 def edited_reply(edits: Edits, reply: Json, now: datetime) -> Json:
@@ -79,7 +79,7 @@ def _edited(edits: Edits, activities: list[dict[str, Any]], now: datetime) -> li
                 take_place(activity, edits.on_beam)
             if edits.late_colleague:
                 let_join(activity)
-    if edits.clock_change is not None:
+    if edits.clock_change in CHANGES:
         activities = stretched(activities, now, edits.clock_change)
     changed = _chosen(edits.kind, activities, now)
     for person in _people(changed):

@@ -40,13 +40,11 @@ def _facility() -> tuple[ZoneInfo, int]:
 
 def _beyond(now: datetime, change: str, zone: ZoneInfo, hour: int) -> datetime | None:
     """The change-over on the day after the next change, or on the day before the last one."""
-    today = now.astimezone(zone).date()
-    step = _DAY if change == "next" else -_DAY
-    day = today
-    for _ in range(_A_YEAR):
-        before, day = day, day + step
-        if _offset(before, zone) != _offset(day, zone):
-            # The change lies between the two noons.
+    here = now.astimezone(zone)
+    # Today's noon may lie behind a change that is still to come, so `last` begins with yesterday's.
+    first, step = (here.date(), _DAY) if change == "next" else (here.date() - _DAY, -_DAY)
+    for day in (first + step * number for number in range(_A_YEAR)):
+        if _offset(day, zone) != here.utcoffset():
             return datetime.combine(day + (_DAY if change == "next" else timedelta(0)), time(hour), zone)
     return None
 

@@ -56,7 +56,7 @@ def sim(
         _serve(_required(directory), None if anchor is None else anchor.date(), local)
 
 
-@app.command("set")
+@app.command("set", context_settings={"ignore_unknown_options": True})  # a value may be -1
 def set_knob(
     context: typer.Context,
     knob: Annotated[str, typer.Argument(metavar="KNOB", help="Such as schedule.delay_s; see `show`.")],
@@ -187,6 +187,9 @@ def _parsed(text: str) -> Any:
 
 
 def _shown(value: object) -> str:
+    """So that it can be typed again."""
+    if value is None:
+        return "default"
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 

@@ -1,13 +1,13 @@
 """What may go wrong with each service of the box: a knob each, with its default and what it may be."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast
 
 from beamtime_sim.bodies import BODIES
 from beamtime_sim.clock_change import CHANGES
 
-EVERYBODY = "*"
+EVERYBODY, NEVER = "*", "never"
 HOSTS = ("det1", "ana1")
 LONGEST_S = 600.0
 MOST_GUESTS = 1_000_000
@@ -58,26 +58,6 @@ def _yes_or_no(value: object) -> bool:
     return value
 
 
-def _one_of(*words: str) -> Callable[[object], str]:
-    def check(value: object) -> str:
-        if value not in words:
-            raise ValueError
-        return str(value)
-
-    return check
-
-
-def _at(*stages: str) -> Callable[[object], str | None]:
-    """One of some stages; true is the first of them."""
-
-    def check(value: object) -> str | None:
-        if isinstance(value, bool):
-            return stages[0] if value else None
-        return _one_of(*stages)(value)
-
-    return check
-
-
 def _hosts(value: object) -> tuple[str, ...]:
     words = value.split(",") if isinstance(value, str) else value
     if not isinstance(words, list | tuple):
@@ -111,8 +91,30 @@ def _tries(value: object) -> dict[str, int]:
 _LOSE = "how many more are done fully before the connection is closed without an answer"
 
 
-def _knob(default: object, check: Callable[[object], object], allowed: str) -> Any:
-    return field(default_factory=lambda: default, metadata={"check": check, "allowed": allowed})
+def _knob(
+    default: object, check: Callable[[object], object], allowed: str, *, words: Sequence[str] = ()
+) -> Any:
+    metadata = {"check": check, "allowed": allowed, "words": words}
+    return field(default_factory=lambda: default, metadata=metadata)
+
+
+def _choice(words: Sequence[str], allowed: str = "", *, on: str | None = None) -> Any:
+    """A knob that is one of some words; the first is its default.
+
+    Parameters
+    ----------
+    on
+        The word that `true` means; `false` is then the default.
+    """
+
+    def check(value: object) -> str:
+        if on is not None and isinstance(value, bool):
+            return on if value else words[0]
+        if value not in words:
+            raise ValueError
+        return str(value)
+
+    return _knob(words[0], check, allowed or f"one of {', '.join(words)}", words=tuple(words))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,7 +126,7 @@ class ScheduleFaults:
     fail_times: int | None = _knob(
         None, _count, "how many answers still fail (schedule.status, else 503) until they are good again"
     )
-    body: str = _knob("normal", _one_of(*BODIES), f"one of {', '.join(BODIES)}")
+    body: str = _choice(BODIES)
     hang: bool = _knob(False, _yes_or_no, "true or false; true takes requests and never answers")
     pi_last_name: str | None = _knob(None, _text, "a text that stands for the last name of every PI")
     on_beam: int | None = _knob(
@@ -135,10 +137,10 @@ class ScheduleFaults:
     late_colleague: bool = _knob(
         False, _yes_or_no, "true or false; true lets one more person join whoever is on beam"
     )
-    clock_change: str | None = _knob(
-        None,
-        _one_of(*CHANGES),
-        "next or last: whoever is on beam is so over the next change of the clocks, or since before the last",
+    clock_change: str = _choice(
+        (NEVER, *CHANGES),
+        "never, next or last: whoever is on beam is so over the next change of the clocks, or since before "
+        "the last",
     )
     lose_reply: int = _knob(0, _count, f"requests: {_LOSE}")
 
@@ -151,15 +153,14 @@ class MailFaults:
     grey: Mapping[str, int] = _knob(
         {}, _tries, 'addresses, or "*", and how many tries get 451: {"*": 2} or *=2; a plain list means 1'
     )
-    hang: str | None = _knob(
-        None,
-        _at("connect", "data"),
-        "connect (never greets; true means the same) or data (takes the text, never answers)",
+    hang: str = _choice(
+        (NEVER, "connect", "data"),
+        "never, connect (never greets; true means the same) or data (takes the text, never answers)",
+        on="connect",
     )
-    drop: str | None = _knob(
-        None,
-        _one_of("before-data", "during-data", "after-data"),
-        "one of before-data, during-data, after-data (the message is kept, the answer is lost)",
+    drop: str = _choice(
+        (NEVER, "before-data", "during-data", "after-data"),
+        "one of never, before-data, during-data, after-data (the message is kept, the answer is lost)",
     )
     delay_s: float = _knob(
         0.0, _seconds, f"seconds between keeping a message and the answer, 0 to {LONGEST_S:g}"
@@ -177,15 +178,17 @@ class HostsFaults:
     """How the hosts fail; `only` says which of them."""
 
     delay_s: float = _knob(0.0, _seconds, f"seconds before the work of each command, 0 to {LONGEST_S:g}")
-    hang: str | None = _knob(
-        None,
-        _at("connect", "command"),
-        "connect (takes connections and never speaks; true means the same) or command (never answers one)",
+    hang: str = _choice(
+        (NEVER, "connect", "command"),
+        "never, connect (takes connections and never speaks; true means the same) or command (never answers "
+        "one)",
+        on="connect",
     )
-    refuse: str | None = _knob(
-        None,
-        _at("connect", "key"),
-        "connect (the port is closed, as of a host that is off; true means the same) or key (lets nobody in)",
+    refuse: str = _choice(
+        (NEVER, "connect", "key"),
+        "never, connect (the port is closed, as of a host that is off; true means the same) or key (lets "
+        "nobody in)",
+        on="connect",
     )
     full: bool = _knob(False, _yes_or_no, "true or false; true leaves no space on the disks")
     lose_reply: int = _knob(0, _count, f"commands that write something: {_LOSE}")

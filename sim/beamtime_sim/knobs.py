@@ -107,6 +107,12 @@ def allowed_values() -> dict[str, str]:
     return {f"{part}.{spec.name}": spec.metadata["allowed"] for part, spec in _specs()}
 
 
+def choices() -> dict[str, tuple[str, ...]]:
+    """Return the words of each knob that is one of some words, by its name."""
+    words = {f"{part}.{spec.name}": spec.metadata["words"] for part, spec in _specs()}
+    return {name: allowed for name, allowed in words.items() if allowed}
+
+
 def _specs() -> list[tuple[str, dataclasses.Field[Any]]]:
     return [(part, spec) for part, faults in PARTS.items() for spec in dataclasses.fields(faults)]
 

@@ -9,7 +9,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from beamtime_sim.errors import PortTakenError
-from beamtime_sim.faults import HostsFaults
+from beamtime_sim.faults import NEVER, HostsFaults
 from beamtime_sim.knobs import Knobs, listed
 from beamtime_sim.ssh_files import SshFiles, user_name
 from beamtime_sim.web import HOST
@@ -86,7 +86,7 @@ class SshHost:
             await self.shut()
         elif self._listening is None:
             self.open()
-        if faults.refuse is not None or faults.hang == "connect":
+        if faults.refuse != NEVER or faults.hang == "connect":
             # As of a host that goes down: with its connections a client would work on.
             await _ended(self._talking)
 
@@ -107,7 +107,8 @@ class SshHost:
             if not hung and left <= 0:
                 return True
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._turned.wait(), None if hung else left)
+                async with asyncio.timeout(None if hung else left):
+                    await self._turned.wait()
         return False
 
     def take_lost_reply(self) -> bool:

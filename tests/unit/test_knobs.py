@@ -1,6 +1,7 @@
 """The knobs of the box and their records: each has the other, and what goes to and fro stays the same."""
 
 import json
+from collections.abc import Sequence
 
 import pytest
 
@@ -10,7 +11,7 @@ from beamtime_ioc.model import Json
 from beamtime_ioc.records import Kind, RecordSet, load_records
 from beamtime_ioc.records import shipped as shipped_files
 from beamtime_ioc.values import Value, check
-from beamtime_sim.knobs import Knobs
+from beamtime_sim.knobs import Knobs, choices
 
 RECORDS = load_records(shipped_files(training=True), prefix="99bm:Beamtime:")
 BY_KNOB = {one.knob: one for one in RECORDS.records.values() if one.knob}
@@ -60,6 +61,15 @@ def test_every_state_is_one_that_the_box_has(knob: str) -> None:
         assert put(knob, state)[0] == index
 
 
+@pytest.mark.parametrize(("knob", "words"), choices().items())
+def test_every_word_that_the_box_allows_is_a_state_of_its_record(knob: str, words: Sequence[str]) -> None:
+    assert list(BY_KNOB[knob].states) == list(words)
+
+
+def test_every_menu_of_words_is_a_choice_of_the_box() -> None:
+    assert sorted(choices()) == sorted(knob for knob, one in BY_KNOB.items() if one.type == "mbbo")
+
+
 @pytest.mark.parametrize(
     "knob", [knob for knob, one in BY_KNOB.items() if one.kind in (Kind.FLOAT, Kind.INTEGER)]
 )
@@ -107,7 +117,7 @@ def test_one_value_takes_a_knob_back(knob: str) -> None:
             None,
         ),
         ("mail.hang", "data", "data", 2),
-        ("mail.drop", 0, None, 0),
+        ("mail.drop", 0, "never", 0),
     ],
 )
 def test_what_is_put_reaches_the_box_and_is_shown_so_that_it_can_be_put_again(

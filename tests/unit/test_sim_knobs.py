@@ -121,7 +121,12 @@ GOOD = [
     ("mail.grey", "a@example.org", {"a@example.org": 1}),
     ("mail.hang", "data", "data"),
     ("mail.hang", True, "connect"),
-    ("mail.hang", False, None),
+    ("mail.hang", False, "never"),
+    ("mail.hang", "never", "never"),
+    ("mail.drop", "never", "never"),
+    ("hosts.refuse", "never", "never"),
+    ("hosts.hang", "never", "never"),
+    ("schedule.clock_change", "never", "never"),
     ("mail.drop", "after-data", "after-data"),
     ("mail.only", ["a@example.org"], ("a@example.org",)),
     ("schedule.on_beam", 17, 17),
@@ -174,7 +179,7 @@ def test_of_several_knobs_all_or_none_are_turned() -> None:
     knobs = Knobs()
 
     with pytest.raises(KnobError):
-        knobs.set_all({"schedule.delay_s": 1, "mail.drop": "never"})
+        knobs.set_all({"schedule.delay_s": 1, "mail.drop": "sometimes"})
 
     assert knobs.values() == DEFAULTS
 

@@ -187,7 +187,8 @@ def test_set_show_and_reset_speak_to_the_running_box(
     ("knob", "value", "sentence"),
     [
         ("mail.nothing", "1", "there is no knob 'mail.nothing'; the knobs are schedule.delay_s, "),
-        ("mail.drop", "never", 'mail.drop cannot be "never"; allowed is one of before-data, '),
+        ("schedule.delay_s", "-3", "schedule.delay_s cannot be -3; "),
+        ("mail.drop", "sometimes", 'mail.drop cannot be "sometimes"; allowed is one of never, '),
     ],
 )
 def test_a_bad_knob_is_refused_in_one_line(start: Start, knob: str, value: str, sentence: str) -> None:
