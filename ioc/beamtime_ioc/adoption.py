@@ -5,7 +5,7 @@ from datetime import datetime
 from functools import partial
 
 from beamtime_ioc.action import Run
-from beamtime_ioc.errors import NotVerifiedError
+from beamtime_ioc.errors import BeamtimeError, NotVerifiedError
 from beamtime_ioc.model import Experiment, Json, to_json
 from beamtime_ioc.ports import Identity
 
@@ -18,6 +18,24 @@ def adopt(run: Run, identity: Identity, new: Experiment) -> None:
         look=partial(_find, identity, new),
         make=partial(identity.adopt, new),
         verify=partial(_check, identity, new),
+    )
+
+
+def ended_before(new: Experiment, current: Experiment | None, why: str = "") -> BeamtimeError:
+    """The refusal to begin what was ended, before it becomes the current experiment.
+
+    Parameters
+    ----------
+    why
+        Why it was meant, if nobody chose it.
+    """
+    here = current is not None and current.key == new.key
+    reopen = "" if here else f"write {new.key} into ExperimentChoice, press SelectExperiment, then "
+    other = "press again when the next beamtime has begun, or choose it" if why else "choose another one"
+    return BeamtimeError(
+        f"{new.name} was ended before{f', and {why}' if why else ''}: nothing was begun",
+        advice=f"{other} by ExperimentChoice and SelectExperiment; to go on with the ended one, {reopen}"
+        f"type {new.name} into ReopenExperimentArm, press ReopenExperiment, then press again",
     )
 
 

@@ -2,9 +2,10 @@
 
 import inspect
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from functools import lru_cache
-from typing import Any, cast, get_type_hints
+from types import UnionType
+from typing import Annotated, Any, Literal, Union, cast, get_args, get_origin, get_type_hints
 
 import pydantic
 
@@ -53,38 +54,73 @@ def check_arguments(records: RecordSet, actions: Mapping[str, Action]) -> None:
             raise record.mark.error(f'"{record.name}": {action} takes no argument {name}; these are: {takes}')
 
 
-def checked_arguments(action: Action, given: Mapping[str, Json]) -> Mapping[str, Json]:
+def checked_arguments(
+    action: Action, given: Mapping[str, Json], records: Mapping[str, str] | None = None
+) -> Mapping[str, Json]:
     """The arguments as the handler gets them; what is left out has its default.
+
+    Parameters
+    ----------
+    records
+        The record of each argument, if they were typed there: then those are named.
 
     Raises
     ------
     BadValueError
         One is unknown or does not fit its type.
     """
-    model = _model(action)
+    model, advice = _model(action), _takes(action)
     try:
         fitting = model.model_validate(dict(given))
     except pydantic.ValidationError as error:
         wrong = error.errors(include_url=False, include_input=False)[0]
-        where = ".".join(map(str, wrong["loc"])) or "the arguments"
-        raise BadValueError(
-            f"{action.name}: {one_line(where, 100)}: {wrong['msg'].removeprefix('Value error, ')}",
-            advice=_takes(action),
-        ) from None
+        name = str(wrong["loc"][0]) if wrong["loc"] else "the arguments"
+        said = _said(model, name, given.get(name), wrong["type"], wrong["msg"])
+        if records is not None and name in records:
+            raise BadValueError(f"{records[name]}: {said}") from None
+        raise BadValueError(f"{action.name}: {one_line(name, 100)}: {said}", advice=advice) from None
     try:
         return fitting.model_dump(mode="json", exclude_unset=True)
     except (ValueError, TypeError):
-        raise BadValueError(f"{action.name}: the arguments are no JSON", advice=_takes(action)) from None
+        raise BadValueError(f"{action.name}: the arguments are no JSON", advice=advice) from None
+
+
+def _said(model: type[pydantic.BaseModel], name: str, value: Json, kind: str, message: str) -> str:
+    """What is wrong with one argument, in words of ours."""
+    if kind == "value_error":
+        return message.removeprefix("Value error, ")
+    if kind == "missing":
+        return "it is missing"
+    if name not in model.model_fields:
+        return "there is no such argument"
+    shown = one_line(json.dumps(value, ensure_ascii=False, default=str), 40)
+    return f"{shown} is not {_kind(model.model_fields[name].annotation)}"
+
+
+_KINDS = {str: "a text", int: "a whole number", float: "a number", bool: "true or false", type(None): "null"}
+
+
+def _kind(annotation: Any) -> str:
+    """What may stand there, in words."""
+    origin, parts = get_origin(annotation), get_args(annotation)
+    if origin is Annotated:
+        return _kind(parts[0])
+    if origin in (Union, UnionType):
+        return " or ".join(map(_kind, parts))
+    if origin is Literal:
+        return f"one of {', '.join(map(str, parts))}"
+    if isinstance(origin, type) and issubclass(origin, Mapping):
+        return "an object"
+    if isinstance(origin, type) and issubclass(origin, Collection):
+        return "a list of texts" if parts[:1] == (str,) else "a list"
+    return _KINDS.get(annotation) or str(getattr(annotation, "__name__", annotation))
 
 
 def _takes(action: Action) -> str:
     fields = _model(action).model_fields
     if not fields:
         return "it takes no arguments; leave them out"
-    words = (
-        f"{name} ({getattr(field.annotation, '__name__', field.annotation)})"
-        for name, field in fields.items()
-    )
+    words = (f"{name} ({_kind(field.annotation)})" for name, field in fields.items())
     return f"it takes {', '.join(words)}"
 
 

@@ -70,7 +70,9 @@ def serve(
     """
     log_to_stderr(logging.DEBUG if verbose else logging.INFO)
     from beamtime_ioc.app import serve as serve_site
+    from beamtime_ioc.faces.descriptors import raise_limit
 
+    raise_limit()
     asyncio.run(serve_site(site, lambda line: typer.echo(line)))
 
 

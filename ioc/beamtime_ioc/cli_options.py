@@ -19,7 +19,10 @@ EXIT_CODES = (
 )
 BAD_END, BAD_INPUT, NO_ANSWER = 1, 2, 3
 
-SiteArgument = Annotated[Path, typer.Argument(metavar="SITE.yaml", help="The site file.", show_default=False)]
+SiteArgument = Annotated[
+    Path,
+    typer.Argument(metavar="SITE.yaml", envvar="BEAMTIME_SITE", help="The site file.", show_default=False),
+]
 PrefixOption = Annotated[
     str,
     typer.Option("--prefix", envvar="BEAMTIME_PREFIX", help="Prefix of the records, such as 99bm:Beamtime:"),

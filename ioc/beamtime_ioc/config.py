@@ -217,7 +217,7 @@ def read_site_file(path: Path) -> SiteFile:
         raise SiteFileError(path, 0, "is no UTF-8 text") from error
     lines: dict[Location, int] = {}
     try:
-        _refuse_aliases(path, text)
+        _refuse_endless(path, text)
         loader = yaml.SafeLoader(text)
         node = loader.get_single_node()
         if not isinstance(node, yaml.MappingNode):
@@ -227,8 +227,6 @@ def read_site_file(path: Path) -> SiteFile:
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 0
         raise SiteFileError(path, line, f"no YAML: {error.problem}") from error
-    except RecursionError:
-        raise SiteFileError(path, 0, "no YAML: it is nested too deep") from None
     except (yaml.YAMLError, ValueError) as error:  # ValueError: 2026-02-30 looks like a date
         raise SiteFileError(path, 0, f"no YAML: {error}") from error
     frame = {key: value for key, value in document.items() if key in Frame.model_fields}
@@ -248,17 +246,19 @@ def read_site_file(path: Path) -> SiteFile:
     )
 
 
-def _refuse_aliases(path: Path, text: str) -> None:
-    """Aliases can make a short file endless, and no site needs them."""
+def _refuse_endless(path: Path, text: str) -> None:
+    """Aliases and depth can make a short file take for ever, and no site needs them."""
+    depth = 0
     for event in yaml.parse(text, yaml.SafeLoader):
+        line = event.start_mark.line + 1 if event.start_mark else 0
         if isinstance(event, yaml.AliasEvent):
-            line = event.start_mark.line + 1 if event.start_mark else 0
             raise SiteFileError(path, line, f"*{event.anchor}: write the value out")
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if depth > DEEPEST:
+            raise SiteFileError(path, line, "is nested too deep")
 
 
 def _mark(node: yaml.Node, at: Location, lines: dict[Location, int], path: Path) -> None:
-    if len(at) > DEEPEST:
-        raise SiteFileError(path, node.start_mark.line + 1, f"{dotted(at[:3])}...: is nested too deep")
     lines.setdefault(at, node.start_mark.line + 1)
     if isinstance(node, yaml.MappingNode):
         for key, value in cast(list[tuple[yaml.Node, yaml.Node]], node.value):

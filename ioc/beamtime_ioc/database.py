@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import psycopg
 import sqlalchemy as sa
 from sqlalchemy import event
 
@@ -108,7 +107,7 @@ def _connect_patiently(dialect: sa.Dialect, _record: Any, arguments: Any, parame
     while True:
         try:
             return dialect.connect(*arguments, **parameters)
-        except psycopg.OperationalError:
+        except dialect.loaded_dbapi.OperationalError:
             if patience.until is None or patience.until.wait(AGAIN_S):
                 raise
 
@@ -167,6 +166,8 @@ def ask_version(url: DatabaseUrl) -> str:
     StateError
         It does not answer, or does not let us in.
     """
+    import psycopg  # not for a site on SQLite: it takes a fifth of the start
+
     check_passfile(url)
     try:
         with psycopg.connect(**postgres_parameters(url, "beamtime check")) as connection:

@@ -11,8 +11,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Generator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Generator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -22,7 +22,7 @@ from beamtime_ioc.errors import DemoError
 from beamtime_ioc.model import RunState
 
 Say = Callable[[str], None]
-START_S, RUN_S = 30.0, 45.0
+START_S, RUN_S, LOOKED_S = 30.0, 45.0, 1.0
 BUTTON = "BeginBeamtime"
 SEE_LOG = "see ioc.log in the directory above"
 SHOWN = ("State", "Percent", "Step", "Message")
@@ -48,26 +48,28 @@ def run_demo(directory: Path | None, *, stay: bool, say: Say) -> int:
     directory = (directory or Path(tempfile.mkdtemp(prefix="beamtime-demo-"))).absolute()
     with ExitStack() as stack:
         say(f"The facility in a box: schedule, mail server, hosts det1 and ana1 over ssh, in {directory}")
-        stack.enter_context(_program(directory, "sim", ["sim", "--dir", str(directory)]))
+        box, _ = stack.enter_context(_program(directory, "sim", ["sim", "--dir", str(directory)]))
         for note in (directory / "sim.log").read_text(encoding="utf-8").splitlines():
             say(f"  {note}")
         site = directory / "site.yaml"
         say("The IOC: beamtime serve " + str(site))
-        ready = stack.enter_context(_program(directory, "ioc", ["serve", str(site)]))
+        ioc, ready = stack.enter_context(_program(directory, "ioc", ["serve", str(site)]))
         served = _parse_ready(ready)
         say(f"  {ready}")
         well = _press(served, say)
         well &= _look(directory, say)
         if stay:
             _say_what_to_type(served, site, say)
-            _wait_for_the_end()
+            _wait_for_the_end({"the box": box, "the IOC": ioc})
     say("All is well." if well else "Something is missing; the logs are in " + str(directory))
     return 0 if well else 1
 
 
 @contextmanager
-def _program(directory: Path, name: str, words: list[str]) -> Generator[str, None, None]:
-    """A program of ours until the block ends; gives its READY line."""
+def _program(
+    directory: Path, name: str, words: list[str]
+) -> Generator[tuple["subprocess.Popen[bytes]", str], None, None]:
+    """A program of ours until the block ends; gives it and its READY line."""
     directory.mkdir(parents=True, exist_ok=True)
     with (directory / f"{name}.log").open("wb") as log:
         command = [sys.executable, "-m", "beamtime_ioc", *words]
@@ -75,7 +77,7 @@ def _program(directory: Path, name: str, words: list[str]) -> Generator[str, Non
             command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log, start_new_session=True
         )
         try:
-            yield _wait_ready(child, name, Path(log.name))
+            yield child, _wait_ready(child, name, Path(log.name))
         finally:
             child.send_signal(signal.SIGTERM)
             try:
@@ -218,9 +220,22 @@ print(Context("pva").get("{served.prefix}{BUTTON}Progress"))'
 """)
 
 
-def _wait_for_the_end() -> None:
+def _wait_for_the_end(programs: Mapping[str, "subprocess.Popen[bytes]"]) -> None:
+    """Until somebody ends the demo.
+
+    Raises
+    ------
+    DemoError
+        One of the programs has ended before.
+    """
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        signal.pause()
+        while True:
+            for name, child in programs.items():
+                with suppress(subprocess.TimeoutExpired):
+                    child.wait(LOOKED_S)
+                    raise DemoError(
+                        f"{name} has ended by itself", advice="see the logs in the directory above"
+                    )
     except KeyboardInterrupt:
         return

@@ -10,6 +10,9 @@ from typing import Any, Self
 from anyascii import anyascii
 
 NAME_LIMIT = 40
+KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:@+=~-]{0,199}")
+"""What an experiment is chosen by: `aps:300011`, or of a calendar `file:x@example.org`. In no path."""
+
 RESERVED = frozenset(
     ["con", "prn", "aux", "nul", *(f"com{n}" for n in range(1, 10)), *(f"lpt{n}" for n in range(1, 10))]
 )
@@ -49,17 +52,23 @@ RULES: Mapping[str, Callable[[str], str]] = {"safe": SafeName.of, "legacy": lega
 """What makes a text safe, by the word for it in the site file."""
 
 
+TURNS = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+"""Turn the direction of what follows, also past the end of their own text: `Doe` would be shown as `eoD`."""
+
+
 def one_line(text: str | None, limit: int = 1000) -> str:
     """Fold white space and control characters, so that a text can stand in a record or a header.
 
-    Of a text without end only the beginning is looked at: clients send as much as they like.
+    Signs that turn the direction of a line go, too; those that join letters or emoji stay. Of a text without
+    end only the beginning is looked at: clients send as much as they like.
     """
     if not text:
         return ""
     begin = text[: 10 * limit + 1000]
     if begin.isascii() and begin.isprintable():  # as nearly all are: nothing to replace but runs of spaces
         return " ".join(begin.split())[:limit]
-    clean = "".join(" " if unicodedata.category(c) in ("Cc", "Zl", "Zp", "Cs") else c for c in begin)
+    straight = (c for c in begin if c not in TURNS)
+    clean = "".join(" " if unicodedata.category(c) in ("Cc", "Zl", "Zp", "Cs") else c for c in straight)
     return " ".join(clean.split())[:limit]
 
 

@@ -94,7 +94,7 @@ class Panel:
         """Show why a press was refused: a plain put has no other answer."""
         cell = self._part(action, "message")
         if cell is not None:
-            self._refusals[action] = time.monotonic() + REFUSAL_S
+            self._refusals[action] = time.monotonic()
             text = fit(f"refused: {reason}", cell.record.nelm)
             cell.set(text, Alarm(Severity.MINOR, Status.STATE, text))
 
@@ -102,6 +102,14 @@ class Panel:
         cell = self._part(action, "plan")
         if cell is not None:
             cell.set(fit(text, cell.record.nelm))
+
+    def take_back_refusal(self, action: str, *, before: float) -> None:
+        """Show again what the last run said in place of a refusal from before then (monotonic, in s)."""
+        message = self._part(action, "message")
+        if self._refusals.get(action, before) < before and message is not None:
+            del self._refusals[action]
+            last = self.board.progress[action].reading
+            self._set(message, last.value.message, last.alarm, at_once=True)
 
     def queue(self, waiting: int) -> None:
         """Show how many runs wait for their turn."""
@@ -114,7 +122,8 @@ class Panel:
         return self.board.cells[record.name] if record else None
 
     def _refusal_is_shown(self, view: RunView) -> bool:
-        return not view.state.ended and self._refusals.get(view.action, 0) > time.monotonic()
+        refused = self._refusals.get(view.action)
+        return not view.state.ended and refused is not None and time.monotonic() < refused + REFUSAL_S
 
     def _set(self, cell: Cell, value: Value, alarm: Alarm, *, at_once: bool) -> None:
         fitting = fit(value, cell.record.nelm) if isinstance(value, str) else value

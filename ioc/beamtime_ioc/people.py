@@ -1,8 +1,9 @@
 """The people of a beamtime, from its proposal and from its safety form."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime
+from heapq import heappop, heappush
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,13 +102,53 @@ def with_form(people: Iterable[Person], form: Iterable[Person]) -> tuple[Person,
     Who stands on both is as the proposal says, and as the form where that says nothing. The form's PI counts
     where the proposal marks none.
     """
-    listed, leader = list(people), -1
+    listed, leader = list[Person](), -1
+    where = _Where(listed)
+    for person in people:
+        where.put(len(listed), person)
     for other in sorted_people(person for person in form if person.is_known):
-        place = next((n for n, person in enumerate(listed) if person.is_same(other)), len(listed))
-        known = listed[place : place + 1] or [replace(other, is_pi=False, form_only=True)]
-        listed[place : place + 1] = [known[0].filled(other)]
+        place = where.first(other)
+        known = listed[place] if place < len(listed) else replace(other, is_pi=False, form_only=True)
+        where.put(place, known.filled(other))
         if other.is_pi and leader < 0:
             leader = place
     if leader >= 0 and not any(person.is_pi and not person.pi_inferred for person in listed):
         listed = [replace(one, is_pi=n == leader, pi_inferred=False) for n, one in enumerate(listed)]
     return sorted_people(listed) if any(person.is_pi for person in listed) else people_of(listed)
+
+
+class _Where:
+    """Where in a list each of its people stands, found without asking all: a list may be of any length."""
+
+    def __init__(self, listed: list[Person]) -> None:
+        self._listed = listed
+        self._places: dict[tuple[str, str], list[int]] = {}
+        """Heaps of places, by what somebody can be found by."""
+
+    def put(self, place: int, person: Person) -> None:
+        """Write somebody into the list, or behind its end."""
+        self._listed[place : place + 1] = [person]
+        for key in _keys(person):
+            heappush(self._places.setdefault(key, []), place)
+
+    def first(self, other: Person) -> int:
+        """The first place of the same person; the list's length if there is none."""
+        email = other.email.lower()
+        keys = [("badge", other.badge), ("e-mail alone", email)] if other.badge else [("e-mail", email)]
+        places = (self._places.get(key, []) for key in keys)
+        return min((heap[0] for heap in places if self._holds(heap, other)), default=len(self._listed))
+
+    def _holds(self, heap: list[int], other: Person) -> bool:
+        # Who was known by e-mail alone may have got a badge since.
+        while heap and not self._listed[heap[0]].is_same(other):
+            heappop(heap)
+        return bool(heap)
+
+
+def _keys(person: Person) -> Iterator[tuple[str, str]]:
+    if person.badge:
+        yield "badge", person.badge
+    if person.email:
+        yield "e-mail", person.email.lower()
+        if not person.badge:
+            yield "e-mail alone", person.email.lower()

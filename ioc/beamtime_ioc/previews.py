@@ -1,6 +1,7 @@
 """The preview of a press: a plan by looking only, one at a time for each action. Lives in the event loop."""
 
 import asyncio
+import time
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Protocol
@@ -89,7 +90,7 @@ class Previews:
         return task
 
     async def _plan(self, name: str, who: Who, arguments: Mapping[str, Json]) -> str:
-        action = self.pressing.workshop.actions[name]
+        action, began = self.pressing.workshop.actions[name], time.monotonic()
         try:
             if action.exclusive:
                 self.pressing.guards.require()
@@ -106,5 +107,8 @@ class Previews:
             text = await in_thread(f"plan of {name}", plan, order, self.pressing.workshop)
         except BeamtimeError as error:
             text = f"would be refused: {error}"
+        else:
+            if who.via != "schedule":  # a plan by the clock answers nobody
+                self.pressing.panel.take_back_refusal(name, before=began)
         self.pressing.panel.plan(name, text)
         return text

@@ -77,8 +77,9 @@ class Typed:
     def _arguments(self, name: str, who: Who, values: Mapping[str, Value], part: str) -> Mapping[str, Json]:
         if name not in self.cells:
             return {}
+        records = {word: cell.record.suffix for word, cell in self.cells[name].items()}
         try:
-            return checked_arguments(self.pressing.workshop.actions[name], values)
+            return checked_arguments(self.pressing.workshop.actions[name], values, records)
         except RefusedError as error:
             self.pressing.refuse(name, who, error, part)
             raise

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from beamtime_ioc.access import load_gate
@@ -59,6 +59,7 @@ def fits(size_bytes: int) -> Callable[[str], bool]:
 TEXTS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"))
 
 
+@settings(max_examples=25)
 @given(
     note=TEXTS.filter(fits(64)),
     short=TEXTS.filter(fits(39)),

@@ -25,14 +25,14 @@ NAME = EXPERIMENT.name
 
 
 @action("update-user-info", resource="identity", exclusive=True, needs_experiment=False)
-def schedule_says(run: Run, experiment: Experiment | None) -> Json:
+def schedule_says(run: Run, experiment: Experiment | None, *, only_open: bool = False) -> Json:
     found = run.step("who is on beam", lambda: to_json(EXPERIMENT))
     run.progress(1, "aps:300011 is on beam")
     return found
 
 
 @action("update-user-info", resource="identity", exclusive=True, needs_experiment=False)
-def schedule_fails(run: Run, experiment: Experiment | None) -> Json:
+def schedule_fails(run: Run, experiment: Experiment | None, *, only_open: bool = False) -> Json:
     raise NobodyOnBeamError("nobody is on beam", advice="press again at 08:00")
 
 
@@ -104,6 +104,19 @@ def test_the_letter_names_the_directories_that_were_made(house: House) -> None:
 
     letter = house.server.mails[0].path.read_text()
     assert str(house.directory / "det1" / "2026-11")[:40] in letter.replace("=\n", "")
+
+
+def test_what_lay_in_a_directory_that_was_taken_is_said(house: House) -> None:
+    det1, ana1 = house.site.places
+    house.site = replace(house.site, places=(replace(det1, existing="reuse"), ana1))
+    directory = Path(det1.path_for(EXPERIMENT))
+    directory.mkdir(parents=True)
+    (directory / "scan_1.h5").touch()
+
+    outcome, _ = house.press()
+
+    assert outcome.state is RunState.DONE
+    assert f"2 directories (det1: {directory} stood before, with scan_1.h5)" in outcome.message
 
 
 def test_pressed_twice_nothing_is_done_twice(house: House) -> None:

@@ -15,22 +15,26 @@ from chaos.report import Report
 
 PLACES = ("det1", "ana1")
 ACTIONS = [
-    Accepted(kind=kind, number=number, run_id=f"run-{kind}", state=RunState.DONE)
-    for kind, number in [(kind, 1 if kind is Kind.BEGIN else 2) for kind in Kind]
+    Accepted(kind=kind, number=number, run_id=f"run-{kind}", state=RunState.DONE, ends=ends)
+    for kind, number, ends in [
+        (kind, *{Kind.BEGIN: (1, None), Kind.HANDOVER: (3, 1)}.get(kind, (2, None))) for kind in Kind
+    ]
 ]
-ADDRESSES = [f"guest.{number}.{role}" for number in (1, 2) for role in ("a@example.edu", "b@example.org")]
+GUESTS = (1, 2, 3)
+ADDRESSES = [f"guest.{number}.{role}" for number in GUESTS for role in ("a@example.edu", "b@example.org")]
 
 
 class World:
-    """A box's directory as it is after all six buttons."""
+    """A box's directory as it is after all eight buttons."""
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
+        self.closed = [key(1), key(2)]
         for address in ADDRESSES:
             self.log("mail", to=address)
         self.log("errands", what="note", text=f"set up: {key(2)}")
         self.log("errands", what="copy", id=f"{key(2)}-0a1b2c3d")
-        for number in (1, 2):
+        for number in GUESTS:
             self.log("schedule", on_beam=number, status=200)
             for place in PLACES:
                 self.make_directory(place, f"guest{number}", key(number))
@@ -55,7 +59,7 @@ class World:
         return directory
 
     def judge(self, actions: Sequence[Accepted] = ACTIONS) -> Verdict:
-        return judge(actions, read_world(self.directory), PLACES)
+        return judge(actions, read_world(self.directory, self.closed), PLACES)
 
 
 @pytest.fixture
@@ -97,6 +101,22 @@ def test_a_missing_effect_is_lost_and_named(world: World, service: str, text: st
     assert "ended Done without its" in sentence
 
 
+@pytest.mark.parametrize(("number", "what"), [(1, f"Handover of {key(3)}"), (2, f"EndBeamtime of {key(2)}")])
+def test_an_experiment_that_was_ended_and_is_open_is_lost(world: World, number: int, what: str) -> None:
+    world.closed.remove(key(number))
+
+    (sentence,) = world.judge().lost
+
+    assert sentence.startswith(what)
+    assert sentence.endswith(f"without its end {key(number)}")
+
+
+def test_an_experiment_that_nobody_ended_and_is_closed_is_named(world: World) -> None:
+    world.closed.append(key(3))
+
+    assert world.judge().doubled == [f"end {key(3)}: nobody asked for it"]
+
+
 def test_a_missing_directory_or_marker_is_lost(world: World) -> None:
     marker = world.directory / "data" / "ana1" / "2026-11" / "guest2" / ".experiment.json"
     marker.unlink()
@@ -114,7 +134,7 @@ def test_a_missing_directory_or_marker_is_lost(world: World) -> None:
         ("errands", {"what": "note", "text": f"set up: {key(2)}"}, f"note set up: {key(2)}: 2 times"),
         ("errands", {"what": "copy", "id": f"{key(2)}-ffffffff"}, f"copy {key(2)}: 2 times"),
         ("errands", {"what": "note", "text": "hello"}, "note hello: nobody asked for it"),
-        ("mail", {"to": "guest.3.a@example.edu"}, "letter guest.3.a@example.edu: nobody asked for it"),
+        ("mail", {"to": "guest.4.a@example.edu"}, "letter guest.4.a@example.edu: nobody asked for it"),
     ],
 )
 def test_a_double_and_what_nobody_asked_for_are_named(
@@ -222,6 +242,6 @@ def test_the_last_line_says_it_all(capsys: pytest.CaptureFixture[str], tmp_path:
     report.show(7, tmp_path)
 
     lines = capsys.readouterr().out.splitlines()
-    assert lines[-1] == "chaos: actions=6 kills=20 lost=1 doubled=2 unsure=4"
+    assert lines[-1] == "chaos: actions=8 kills=20 lost=1 doubled=2 unsure=4"
     assert any(line.split()[:3] == ["BeginBeamtime", "1", "1"] for line in lines)
     assert "seed 7" in "\n".join(lines)

@@ -1,10 +1,11 @@
 """Experiments by choice, by hand, ended, opened again and handed over: what the buttons do."""
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import PurePosixPath
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from hypothesis import given
@@ -19,6 +20,7 @@ from beamtime_handlers.update_user_info import update_user_info
 from beamtime_handlers.use_manual import use_manual
 from beamtime_ioc.action import Run, action
 from beamtime_ioc.arguments import checked_arguments
+from beamtime_ioc.chosen import by_choice
 from beamtime_ioc.engine.ending import perform
 from beamtime_ioc.engine.plan import plan
 from beamtime_ioc.errors import (
@@ -99,6 +101,41 @@ def test_what_is_chosen_becomes_the_current_experiment_though_another_is_on_beam
     assert run.text.startswith(f"aps:30001, {A.name}, 1 person, ")
 
 
+@pytest.mark.parametrize("choice", ["aps:aps:5", "aps:5"])
+@pytest.mark.parametrize("days", [0, -100])
+def test_a_number_with_a_colon_is_chosen_by_its_key_and_by_itself(choice: str, days: float) -> None:
+    found = replace(visit(5, days), id="aps:5")
+    identity, schedule = MemoryIdentity(), MemorySchedule(found, replace(visit(6, 0), id="5:aps"))
+
+    for schedule.knows_no_list in (False, True):
+        run = FakeRun(site=SITE, services={"schedule": schedule, "identity": identity})
+        select_experiment(run, None, choice=choice)
+
+        assert identity.current() == SITE.experiment(found)
+
+
+@pytest.mark.parametrize("number", ["017@example.org", "9f1c2a4e-77b0-4d1e+1=~", "04" * 95])
+def test_what_a_calendar_calls_its_events_can_be_chosen(number: str) -> None:
+    identity, found = MemoryIdentity(), replace(visit(5, 0), source="file", id=number)
+
+    typed = checked_arguments(select_experiment, {"choice": f"file:{number}"})
+
+    select_experiment(run_of(identity, found), None, **typed)
+
+    assert identity.current() == SITE.experiment(found)
+
+
+def test_a_key_goes_before_a_number_that_looks_like_it() -> None:
+    identity = MemoryIdentity()
+    run = run_of(identity, replace(visit(5, -3), id="aps:5"), replace(visit(6, 0), id="5"))
+
+    select_experiment(run, None, choice="aps:5")
+
+    current = identity.current()
+    assert current is not None
+    assert current.key == "aps:5"
+
+
 @pytest.mark.parametrize("choice", ["aps:30009", "30009", "nsls2:30001", "manual:30001"])
 def test_a_choice_that_means_nothing_changes_nothing(choice: str) -> None:
     identity = MemoryIdentity(B)
@@ -108,6 +145,11 @@ def test_a_choice_that_means_nothing_changes_nothing(choice: str) -> None:
 
     assert "Candidates" in caught.value.advice
     assert identity.current() == B
+
+
+def test_without_a_schedule_a_beamtime_is_refused_in_words() -> None:
+    with pytest.raises(BeamtimeError, match="aps:30001 cannot be looked up: there is no schedule"):
+        by_choice(None, MemoryIdentity(), SITE, "aps:30001")
 
 
 def test_machine_studies_cannot_be_chosen() -> None:
@@ -259,6 +301,62 @@ def test_what_cannot_be_meant_is_refused_at_the_press(given: dict[str, str], sen
 
     assert sentence in caught.value.sentence
     assert "Value error" not in caught.value.sentence
+
+
+RECORDS = {"name": "ManualName", "start": "ManualStart", "email": "ManualEmail"}
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({}, "ManualName: no name; write the PI's last name, or such as Commissioning"),
+        ({"name": "x", "start": "soon"}, "ManualStart: 'soon' is no time; write it as 2026-11-20 08:00"),
+    ],
+)
+def test_what_was_typed_into_a_record_is_refused_by_its_name_and_without_words_of_a_program(
+    given: dict[str, str], said: str
+) -> None:
+    with pytest.raises(BadValueError) as caught:
+        checked_arguments(use_manual, given, RECORDS)
+
+    assert str(caught.value) == said
+
+
+def many(
+    run: Run,
+    experiment: Experiment,
+    *,
+    names: str | Sequence[str] = (),
+    count: int = 0,
+    speed: float | None = None,
+    wet: bool = False,
+    kind: Literal["air", "water"] = "air",
+) -> None: ...
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"names": 5}, "names: 5 is not a text or a list of texts"),
+        ({"names": ["a", 5]}, 'names: ["a", 5] is not a text or a list of texts'),
+        ({"count": "far"}, 'count: "far" is not a whole number'),
+        ({"speed": "fast"}, 'speed: "fast" is not a number or null'),
+        ({"wet": "perhaps"}, 'wet: "perhaps" is not true or false'),
+        ({"kind": "oil"}, 'kind: "oil" is not one of air, water'),
+        ({"other": 1}, "other: there is no such argument"),
+    ],
+)
+def test_what_a_program_sends_is_refused_in_words(given: dict[str, Json], said: str) -> None:
+    one = action("many", resource="places")(many)
+
+    with pytest.raises(BadValueError) as caught:
+        checked_arguments(one, given)
+
+    assert caught.value.sentence == f"many: {said}"
+    assert caught.value.advice == (
+        "it takes names (a text or a list of texts), count (a whole number), speed (a number or null), "
+        "wet (true or false), kind (one of air, water)"
+    )
 
 
 @pytest.mark.parametrize(
@@ -433,15 +531,53 @@ def test_no_action_calls_another_one_for_a_closed_experiment(name: str) -> None:
     assert run.steps == []
 
 
-def test_a_beamtime_that_was_ended_is_not_begun_again_by_mistake() -> None:
-    identity = MemoryIdentity(B)
-    identity.close(B.key, NOW, "run")
+REOPEN = "ReopenExperimentArm, press ReopenExperiment, then press again"
 
-    outcome = perform(run_of(identity, HERE, name="begin-beamtime"))
+
+@pytest.mark.parametrize(
+    ("current", "given", "advice"),
+    [
+        (
+            B,
+            {},
+            f"press again when the next beamtime has begun, or choose it .*; .*, type {B.name} into {REOPEN}",
+        ),
+        (
+            A,
+            {},
+            f"press again when .*, write {B.key} into ExperimentChoice, press SelectExperiment, then type",
+        ),
+        (
+            A,
+            {"choice": B.key},
+            f"choose another one by ExperimentChoice and SelectExperiment; .* into {REOPEN}",
+        ),
+    ],
+)
+def test_a_beamtime_that_was_ended_is_not_begun_again_by_mistake(
+    current: Experiment, given: dict[str, Json], advice: str
+) -> None:
+    identity = MemoryIdentity(current)
+    identity.close(B.key, NOW, "run")
+    before = identity.current()
+
+    outcome = perform(run_of(identity, OLD, HERE, name="begin-beamtime", arguments=given))
 
     assert outcome.state is RunState.FAILED
-    assert outcome.message.startswith(f"{B.name} is closed: its beamtime was ended; ")
-    assert "ReopenExperiment" in outcome.advice
+    assert outcome.message.startswith(f"{B.name} was ended before")
+    assert "nothing was begun" in outcome.message
+    assert re.match(advice, outcome.advice)
+    assert identity.current() == before
+
+
+def test_the_preview_says_too_that_a_beamtime_was_ended() -> None:
+    identity = MemoryIdentity(A)
+    identity.close(B.key, NOW, "run")
+    run = run_of(identity, OLD, HERE, name="begin-beamtime")
+
+    text = plan(run.order, run.workshop)
+
+    assert f"{B.name} was ended before, and the schedule names it still: nothing was begun" in text
 
 
 # -- handed over ------------------------------------------------------------------------------------------

@@ -226,10 +226,13 @@ def test_what_goes_on_without_the_schedule_is_declared_and_stands_on_a_record() 
     nothing = asyncio.run(shown(SITE))
     one = asyncio.run(shown(replace(SITE, open_steps=frozenset([opened]))))
 
-    assert nothing.startswith("without the schedule go on (open): none; end there (closed): ")
-    for action, step in asking:  # what is not declared is closed
-        assert f"{action} at '{step}'" in nothing.partition("closed")[2]
-    assert one.startswith("without the schedule go on (open): begin-beamtime at 'who is on beam'; ")
+    assert nothing == (  # what is not declared is closed
+        "open without the schedule: none; closed: begin-beamtime (the chosen experiment, who is on beam), "
+        "handover (who comes), select-experiment (the chosen experiment), update-user-info (who is on beam)"
+    )
+    assert one.startswith(
+        "open without the schedule: begin-beamtime (who is on beam); closed: begin-beamtime ("
+    )
     assert {"update-user-info", "begin-beamtime", "handover", "select-experiment"} == {a for a, _ in asking}
 
 

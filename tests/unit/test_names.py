@@ -140,6 +140,20 @@ def test_each_name_of_the_table_has_its_safe_and_its_legacy_form(text: str, name
     assert (SafeName.of(text), legacy_name(text)) == names
 
 
+def test_no_name_at_all_is_unknown() -> None:
+    assert (SafeName.of(None), legacy_name(None)) == ("unknown", "unknown")
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_no_name_that_windows_has_taken_reaches_a_path(rule: str) -> None:
+    ports = [f"{port}{number}" for port in ("COM", "LPT") for number in range(1, 10)]
+    taken = ["CON", "PRN", "AUX", "NUL", *ports]
+
+    made = {RULES[rule](text) for name in taken for text in (name, name.lower(), name.title(), f" {name}. ")}
+
+    assert made == {"unknown"}
+
+
 def test_the_table_is_long_enough_to_mean_something() -> None:
     assert len(TABLE) >= 60
 

@@ -18,14 +18,23 @@ from beamtime_ioc.board import Board
 from beamtime_ioc.engine.engine import Order
 from beamtime_ioc.engine.inline import InlineEngine
 from beamtime_ioc.engine.workshop import Workshop
-from beamtime_ioc.errors import BadValueError, BusyError, NotReadyError, RefusedError, RunEndedError
+from beamtime_ioc.errors import (
+    BadValueError,
+    BeamtimeError,
+    BusyError,
+    NotReadyError,
+    RefusedError,
+    RunEndedError,
+)
 from beamtime_ioc.identity import IdentityRecords
 from beamtime_ioc.journal import RunRecord
 from beamtime_ioc.model import Experiment, Person, RunState, Who
+from beamtime_ioc.posting import Reading
 from beamtime_ioc.records import db_dir, load_records
 from beamtime_ioc.runner import Runner
 from beamtime_ioc.testing import MemoryIdentity
 from beamtime_ioc.testing.run import TEST_SITE
+from beamtime_ioc.values import Value
 
 OPERATOR = Who(via="ca", user="operator", peer="127.0.0.1", claim="console")
 START = datetime(2026, 11, 20, 8, tzinfo=UTC)
@@ -339,6 +348,65 @@ def test_a_preview_writes_the_plan_and_leaves_the_state_alone() -> None:
 
             assert h.value("CreateDirectoriesPlan") == "would make: a thing"
             assert h.value("CreateDirectoriesState") == 0
+
+    run(test)
+
+
+def test_a_refusal_gives_way_to_a_plan_and_what_the_last_run_said_comes_back() -> None:
+    async def test() -> None:
+        def body(run: Run) -> None:
+            raise BeamtimeError("the disk is full", advice="make space")
+
+        async with house({"create-directories": body}) as h:
+            message = h.board.cell("CreateDirectoriesMessage")
+
+            async def refused_then_planned() -> Reading[Value]:
+                with pytest.raises(RefusedError):
+                    await h.board.cell("CreateDirectoriesAbort").put(1, OPERATOR)
+                assert str(message.value).startswith("refused: ")
+                end = await h.board.cell("CreateDirectoriesPreview").put(1, OPERATOR)
+                assert end is not None
+                await end
+                return message.reading
+
+            before = await refused_then_planned()
+            end = await h.board.cell("CreateDirectories").put(1, OPERATOR)
+            assert end is not None
+            with pytest.raises(RunEndedError):
+                await end
+            after = await refused_then_planned()
+
+            assert (before.value, before.alarm.severity) == ("", Severity.NO_ALARM)
+            assert after.value == "the disk is full; make space"
+            assert after.alarm.severity is Severity.MAJOR
+
+    run(test)
+
+
+def test_a_refusal_that_comes_while_a_plan_is_made_stands() -> None:
+    async def test() -> None:
+        looking, go_on = threading.Event(), threading.Event()
+
+        def look() -> None:
+            looking.set()
+            assert go_on.wait(10)
+
+        def body(run: Run) -> None:
+            run.effect("a thing", look=look, make=lambda: None, verify=lambda: 1)
+
+        async with house({"create-directories": body}) as h:
+            end = await h.board.cell("CreateDirectoriesPreview").put(1, OPERATOR)
+            assert end is not None
+            await h.until(looking.is_set)
+            with pytest.raises(RefusedError):
+                await h.board.cell("CreateDirectoriesAbort").put(1, OPERATOR)
+            go_on.set()
+            await end
+
+            assert h.value("CreateDirectoriesPlan") == "would make: a thing"
+            assert str(h.value("CreateDirectoriesMessage")).startswith(
+                "refused: CreateDirectories does not run"
+            )
 
     run(test)
 

@@ -216,3 +216,17 @@ def test_of_a_text_without_end_only_the_beginning_is_looked_at() -> None:
 
     assert one_line(endless, 200) == ("a " * 100)
     assert time.process_time() - begun < 1
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("\u202egnp.exe\u202c", "gnp.exe"),
+        ("safe \u2066then\u2069 \u202alater", "safe then later"),
+        ("\u202e \u2067", ""),
+        ("می\u200cخواهم", "می\u200cخواهم"),  # what joins letters belongs to them
+        ("👩\u200d🔬", "👩\u200d🔬"),
+    ],
+)
+def test_no_sign_turns_the_direction_of_a_line(text: str, line: str) -> None:
+    assert one_line(text) == line

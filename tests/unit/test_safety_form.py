@@ -1,6 +1,8 @@
 """Safety forms: read as the service gives them, and joined with the people of a proposal."""
 
+from dataclasses import astuple, replace
 from datetime import datetime
+from time import monotonic
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -10,12 +12,19 @@ from hypothesis import strategies as st
 
 from beamtime_handlers.clients.safety_form import read_form
 from beamtime_ioc.errors import BadResponseError
-from beamtime_ioc.model import Person, SafetyForm, people_of, with_form
+from beamtime_ioc.model import Person, SafetyForm, people_of, sorted_people, with_form
 
 CHICAGO = ZoneInfo("America/Chicago")
 ZOE = Person(first_name="Zoë", last_name="Müller", email="zoe@example.edu", badge="900101", is_pi=True)
 REN = Person(first_name="Ren", last_name="O'Brien", badge="000102")
 LIV = Person(first_name="Liv", last_name="Ås", email="liv@example.org", badge="900104")
+PEOPLE = st.builds(
+    Person,
+    last_name=st.sampled_from(["", "Doe", "Roe"]),
+    email=st.sampled_from(["", "doe@example.org", "Doe@example.org", "roe@example.org"]),
+    badge=st.sampled_from(["", "1", "2"]),
+    is_pi=st.booleans(),
+)
 GIVEN: dict[str, Any] = {
     "esafId": 8800011,
     "esafTitle": "Cracks ",
@@ -111,6 +120,30 @@ def test_an_address_tells_who_is_the_same_only_where_a_badge_is_missing() -> Non
     assert len(with_form([ZOE], [without])) == 1
     assert len(with_form([ZOE], [other])) == 2
     assert len(with_form([REN], [Person(last_name="O'Brien")])) == 2  # nothing in common but a name
+
+
+@given(st.lists(PEOPLE, max_size=5), st.lists(PEOPLE, max_size=7))
+def test_who_is_the_same_is_the_first_that_is_so(proposal: list[Person], form: list[Person]) -> None:
+    listed = list(people_of(proposal))
+    for other in sorted_people(one for one in form if one.is_known):
+        place = next((n for n, one in enumerate(listed) if one.is_same(other)), len(listed))
+        listed[place : place + 1] = [(listed[place] if place < len(listed) else other).filled(other)]
+
+    found = {astuple(replace(one, is_pi=False, pi_inferred=False, form_only=False)) for one in listed}
+    for one in with_form(people_of(proposal), form):
+        assert astuple(replace(one, is_pi=False, pi_inferred=False, form_only=False)) in found
+
+
+@pytest.mark.parametrize("email", ["", "all@example.org"])
+def test_many_people_are_joined_in_a_time_that_grows_with_their_number(email: str) -> None:
+    proposal = [Person(last_name="Doe", badge=f"1{n}", email=email) for n in range(10_000)]
+    form = [Person(last_name="Roe", badge=f"{1 + n % 2}{n}", email=email) for n in range(10_000)]
+
+    began = monotonic()
+    people = with_form(proposal, form)
+
+    assert len(people) == 15_000
+    assert monotonic() - began < 10  # each against each: a minute
 
 
 def test_a_leading_zero_makes_another_badge() -> None:

@@ -388,6 +388,23 @@ def test_a_preview_schedule_writes_the_plan_and_starts_no_run(house: MakeHouse) 
     run(test)
 
 
+def test_a_plan_by_the_clock_leaves_what_was_refused_to_a_person(house: MakeHouse) -> None:
+    async def test() -> None:
+        async with house(every(0.2, preview=True)) as h:
+            with pytest.raises(RefusedError):
+                await h.board.cell("UpdateUserInfoAbort").put(1, OPERATOR)
+            looking = list[object]()
+            h.board.cell("UpdateUserInfoPreview").watchers.append(
+                lambda reading: looking.append(reading.value)
+            )
+            await h.until(lambda: looking[-4:].count(1) == 2)  # one whole look at least since the refusal
+
+            assert "refused" not in str(h.value("UpdateUserInfoPlan"))
+            assert str(h.value("UpdateUserInfoMessage")).startswith("refused: UpdateUserInfo does not run")
+
+    run(test)
+
+
 def test_what_is_due_while_the_last_run_goes_on_is_refused_and_shown_and_not_repeated_sooner(
     house: MakeHouse,
 ) -> None:

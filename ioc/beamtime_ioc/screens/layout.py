@@ -228,7 +228,7 @@ class _Page:
             return
         label = min(max(width // 2, LABEL), 225)
         self._add(Words(box=self._box(x, label, SMALL), text=item.suffix))
-        lines = min(item.lines[0], 2) if item.lines and self.columns == 1 else 1
+        lines = min(item.lines[0], 3) if item.lines and self.columns == 1 else 1
         box = self._box(x + label + GAP, width - label - GAP, SMALL * lines)
         self._add(value_widget(item, box, lines=lines))
         self.y += SMALL * lines + GAP
