@@ -14,10 +14,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from picture import save
-
-SHOWN_AFTER_S = 6.0
-"""Until then the values have come."""
+from picture import save_all
 
 
 def converted(screens: Path, directory: Path) -> list[Path]:
@@ -62,10 +59,8 @@ def main(screens: Path, pictures: Path, macros: dict[str, str]) -> None:
     os.environ.setdefault("PYDM_EPICS_LIB", "pyepics")
     os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
     from pydm import Display, PyDMApplication
-    from qtpy.QtCore import QTimer
     from qtpy.QtGui import QColor, QPalette
 
-    pictures.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as directory:
         application = PyDMApplication(use_main_window=False, hide_nav_bar=True)
         shown = {}
@@ -80,14 +75,7 @@ def main(screens: Path, pictures: Path, macros: dict[str, str]) -> None:
             display.show()
             shown[path.stem] = display
 
-        def draw() -> None:
-            for name, display in shown.items():
-                save(display, pictures / f"{name}.png")
-                print(pictures / f"{name}.png", flush=True)
-            os._exit(0)  # libca's threads need no farewell
-
-        QTimer.singleShot(int(SHOWN_AFTER_S * 1000), draw)
-        application.exec()
+        save_all(application, shown, pictures)
 
 
 if __name__ == "__main__":

@@ -14,9 +14,8 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree as ET
 
-from picture import save
+from picture import save_all
 
-SHOWN_AFTER_S = 6.0
 ALARM_FRAMES = "".join(
     f"*[alarmSeverity='{number}'] {{ border: 2px solid {ink}; }}"
     for number, ink in {1: "gold", 2: "red", 3: "magenta"}.items()
@@ -155,22 +154,13 @@ def main(screens: Path, pictures: Path, macros: dict[str, str]) -> None:
     os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
     os.environ.setdefault("PYDM_EPICS_LIB", "pyepics")
     from pydm import PyDMApplication
-    from qtpy.QtCore import QTimer
 
-    pictures.mkdir(parents=True, exist_ok=True)
     application = PyDMApplication(use_main_window=False)
     shown = {path.stem: Painter(macros).draw(path) for path in sorted(screens.glob("*.bob"))}
     for page in shown.values():
         page.show()
 
-    def grab() -> None:
-        for name, page in shown.items():
-            save(page, pictures / f"{name}.png")
-            print(pictures / f"{name}.png", flush=True)
-        os._exit(0)  # libca's threads need no farewell
-
-    QTimer.singleShot(int(SHOWN_AFTER_S * 1000), grab)
-    application.exec()
+    save_all(application, shown, pictures)
 
 
 if __name__ == "__main__":
