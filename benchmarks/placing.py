@@ -15,6 +15,7 @@ from typing import Any
 
 import yaml
 from effort import Effort
+from own_button import finding, install_button
 from pressing import press_by_command
 from servers import HERE, House, Server, run_client
 from sshd import MISSING, SshHouse, hosts, program
@@ -30,6 +31,7 @@ NOW = datetime.now(UTC)
 EXPERIMENT = Experiment(key="bench:1", name="bench", start=NOW, end=NOW)
 PLACES, WORK_S = 20, 1
 TELL_S = 10.0
+BUTTON = "BenchShort"
 
 
 # -- twenty places --------------------------------------------------------------------------
@@ -90,27 +92,30 @@ def hanging(house: House, effort: Effort) -> Group:
             return Group(name="A host and a relay that hang", lines=[], remark=MISSING)
         watched = str(HERE / "watched.py")
         server = house.server("ours", watched, "ours.late", "ours", str(_site(house, both)))
+        server.environment = finding(house.directory)
         with server, ExitStack() as stack:
             press_by_command(server, "UpdateUserInfo")
             quiet = _phase(server, effort)
             stack.enter_context(both.det1.planted("stat", f"exec {program('sleep')} 1000"))
             _turn(house, "mail.hang", "connect")
             stack.callback(_turn, house, "mail.hang", "false")
-            press_by_command(server, "CreateDirectories", wait=False)
+            for button in ("CreateDirectories", "EmailUsers"):
+                press_by_command(server, button, wait=False)
             hung = _phase(server, effort)
     return Group(name="A host and a relay that hang", lines=_lines(quiet, hung), remark=HUNG)
 
 
 HUNG = (
-    "CreateDirectories waits for a host whose `stat` never ends, and so do the looks at that host; the looks "
-    "at the mail wait for a relay that takes the connection and says nothing. Meanwhile DeliverOutbox is "
-    "pressed by a put with callback, again and again, and one client gets a number each 2 ms. The loop: what "
-    "a task that sleeps 5 ms oversleeps. The peer is the same IOC before anything hung."
+    "CreateDirectories waits for a host whose `stat` never ends, and so do the looks at that host; "
+    "EmailUsers and the looks at the mail wait for a relay that takes the connection and says nothing. "
+    "Meanwhile an action of three steps that needs none of them is pressed by a put with callback, again and "
+    "again, and one client gets a number each 2 ms. The loop: what a task that sleeps 5 ms oversleeps. The "
+    "peer is the same IOC before anything hung."
 )
 
 
 def _site(house: House, both: SshHouse) -> Path:
-    path = house.site("hanging")
+    path = house.site("hanging", [install_button(house.directory, "bench-short", BUTTON, "short_action")])
     site: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
     top = house.directory / "hanging"
     top.mkdir()
@@ -119,6 +124,7 @@ def _site(house: House, both: SshHouse) -> Path:
         for host in (both.det1, both.ana1)
     ]
     site |= {"hosts": {**both.settings, "timeout_s": 300}, "watch": {"every_s": 5}}
+    site["mail"] |= {"timeout_s": 300, "deadline_s": 600}
     path.write_text(yaml.safe_dump(site, allow_unicode=True), encoding="utf-8")
     return path
 
@@ -126,7 +132,7 @@ def _site(house: House, both: SshHouse) -> Path:
 def _phase(server: Server, effort: Effort) -> dict[str, Any]:
     """The time of each run and of the gets meanwhile, and how late the loop was."""
     _late(server)
-    found = run_client("ca_clients.py", "runs", [server], button="DeliverOutbox", runs=effort.presses)
+    found = run_client("ca_clients.py", "runs", [server], button=BUTTON, runs=effort.presses)
     return {**found["ours"], "late": _late(server)}
 
 

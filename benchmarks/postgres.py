@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 sys.path.append(str(Path(__file__).parent.parent))
+sys.path.append(str(Path(__file__).parent.parent / "tests"))
 
 from tests.pg_house import Postgres, postgres_server, programs
 

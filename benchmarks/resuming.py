@@ -1,6 +1,5 @@
 """From a start to the first effect, when kill -9 has ended the process before in the middle of a run."""
 
-import os
 import subprocess
 import time
 from collections.abc import Sequence
@@ -10,6 +9,7 @@ from typing import Self
 
 from effort import Effort
 from outside import LOG
+from own_button import finding, install_button
 from pressing import press_by_command
 from servers import HERE, House, Server
 from table import Group, Line, ratio_of
@@ -18,13 +18,6 @@ BUTTON = "BenchLong"
 BEFORE_KILL = 3
 """Effects that are seen between a start and the next kill."""
 DEADLINE_S = 60.0
-ENTRY_POINT = "[beamtime.handlers]\nbench-long = long_action:bench_long\n"
-RECORDS = f"""
-file action.template {{
-    pattern {{ ACTION,       NAME,       VERB, DESC }}
-            {{ "bench-long", "{BUTTON}", "Go", "Thousands of effects" }}
-}}
-"""
 
 
 class Victim:
@@ -69,31 +62,18 @@ class Victim:
         return [int(line) for line in whole.split()]
 
 
-def _install_action(directory: Path) -> Path:
-    """Let all programs that are begun from now on find the long action; gives the file with its button."""
-    info = directory / "bench_action-1.dist-info"
-    info.mkdir()
-    (info / "METADATA").write_text(
-        "Metadata-Version: 2.1\nName: bench-action\nVersion: 1\n", encoding="utf-8"
-    )
-    (info / "entry_points.txt").write_text(ENTRY_POINT, encoding="utf-8")
-    path = directory / "bench.substitutions"
-    path.write_text(RECORDS, encoding="utf-8")
-    return path
-
-
 def resumes(house: House, effort: Effort) -> Group:
     """Kills in turns: our engine alone, the whole IOC, and the libraries of both without any of our code."""
-    ioc = house.ours("state-resumed", "IOC", records=[_install_action(house.directory)])
+    records = [install_button(house.directory, "bench-long", BUTTON, "long_action")]
+    ioc = house.ours("state-resumed", "IOC", records=records)
     servers = (
         house.server("engine", str(HERE / "resume_ours.py"), "state-engine"),
         ioc,
         house.server("bare", str(HERE / "resume_bare.py"), "resumed.sqlite", "records.json"),
     )
-    places = [str(house.directory), str(HERE), *filter(None, [os.environ.get("PYTHONPATH")])]
     for server in servers:
         log = house.directory / f"{server.label}.effects"
-        server.environment = {LOG: str(log), "PYTHONPATH": os.pathsep.join(places)}
+        server.environment = {LOG: str(log), **finding(house.directory)}
     with ioc:
         press_by_command(ioc, BUTTON, wait=False)
     victims = [Victim(server) for server in servers]
