@@ -14,8 +14,6 @@ from hypothesis import strategies as st
 from p4p.client.thread import RemoteError
 
 from beamtime_ioc.board import Cell
-from beamtime_ioc.faces import puts as puts_module
-from beamtime_ioc.faces.seldom import Seldom
 from beamtime_ioc.records import Kind, db_dir
 from beamtime_ioc.values import Value
 from c_client import CClient
@@ -244,10 +242,8 @@ def test_over_pva_a_put_of_any_bytes_counts_only_if_it_is_valid(
 
 
 def test_over_pva_an_account_that_is_no_text_is_refused_in_words_and_logged_once(
-    wire: Wire, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    wire: Wire, caplog: pytest.LogCaptureFixture
 ) -> None:
-    # A refusal of the test before may be younger than a second.
-    monkeypatch.setattr(puts_module, "_wrong", Seldom(puts_module.log))
     data = b"\x01\x02" + struct.pack("<d", 2.0)
     with caplog.at_level(logging.INFO), RawPva(wire.pva.tcp_port, account=b"\xff\xfe") as client:
         sid = client.open(1, f"{PREFIX}Wide")

@@ -14,9 +14,7 @@ from p4p.nt import NTURI
 from beamtime_ioc.alarm import Alarm, Severity, Status
 from beamtime_ioc.board import Cell
 from beamtime_ioc.errors import BusyError
-from beamtime_ioc.faces import puts
 from beamtime_ioc.faces.pva import PvaServer
-from beamtime_ioc.faces.seldom import Seldom
 from beamtime_ioc.model import RunState, Who
 from beamtime_ioc.progress import RunView, StepLine, StepState
 from beamtime_ioc.values import Value
@@ -217,11 +215,7 @@ def test_a_put_that_is_refused_says_why_and_changes_nothing(
     assert pva.get(PREFIX + suffix).tostr() == before
 
 
-def test_a_refused_put_is_one_log_line(
-    wire: Wire, pva: PvaClient, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(puts, "_wrong", Seldom(puts.log))
-
+def test_a_refused_put_is_one_log_line(wire: Wire, pva: PvaClient, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO):
         refusal(pva, f"{PREFIX}Ao", 99.0)
 
@@ -231,10 +225,8 @@ def test_a_refused_put_is_one_log_line(
 
 
 def test_of_somebody_without_rights_one_refusal_in_ten_seconds_is_logged(
-    wire: Wire, pva: PvaClient, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    wire: Wire, pva: PvaClient, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(puts, "_denied", Seldom(puts.log))
-
     with caplog.at_level(logging.INFO):
         for value in ("1", "2", "3", "4"):
             refusal(pva, f"{PREFIX}Closed", value)
