@@ -132,7 +132,7 @@ def test_on_a_command_line_arguments_are_json_or_text(box: Box, called: Ioc) -> 
     assert samples(box) == ["5 wet = 1"]
     wrong = beamtime("press", "TakeSample", "--arg", "position=far", *site)
     assert wrong.returncode == 2
-    assert "it takes position (int), note (str)" in wrong.stderr
+    assert "it takes position (a whole number), note (a text)" in wrong.stderr
     assert "write NAME=VALUE" in beamtime("press", "TakeSample", "--arg", "position", *site).stderr
     assert samples(box) == ["5 wet = 1"]
 
@@ -173,13 +173,16 @@ def test_a_preview_with_arguments_is_a_plan_and_changes_nothing(box: Box, contex
         ({"action": "TakeSample"}, "there is no current experiment"),
         ({"action": "MakeCoffee"}, "there is no button 'MakeCoffee'; there are UpdateUserInfo, "),
         ({}, "there is no button ''"),
-        ({"action": "TakeSample", "arguments": '{"place": 1}'}, "it takes position (int), note (str)"),
-        ({"action": "TakeSample", "arguments": '{"position": "x"}'}, "take-sample: position: "),
+        (
+            {"action": "TakeSample", "arguments": '{"place": 1}'},
+            "it takes position (a whole number), note (a text)",
+        ),
+        ({"action": "TakeSample", "arguments": '{"position": "x"}'}, 'position: "x" is not a whole number; '),
         ({"action": "TakeSample", "arguments": "[1]"}, "the arguments are no JSON object"),
         ({"action": "TakeSample", "arguments": '{"position": '}, "the arguments are no JSON object"),
         ({"action": "TakeSample", "arguments": "[" * 50_000}, "the arguments are no JSON object"),
         ({"action": "TakeSample", "arguments": "9" * 70_000}, "send 65536 at most"),
-        ({"action": "UpdateUserInfo", "arguments": '{"x": 1}'}, "it takes no arguments; leave them out"),
+        ({"action": "EndBeamtime", "arguments": '{"x": 1}'}, "it takes no arguments; leave them out"),
         ({"action": "UpdateUserInfo", "wait": "perhaps"}, "wait is 'perhaps'; write true or false"),
         ({"action": "UpdateUserInfo", "colour": "red"}, "a call has no 'colour'"),
         ({"action": "UpdateUserInfo", "c" * 5000: "red"}, f"a call has no '{'c' * 60}'"),

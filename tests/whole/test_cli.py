@@ -1,9 +1,13 @@
 """The command line against a running IOC: what a newcomer types."""
 
 import json
+import os
 import re
+import signal
 import sqlite3
+from collections.abc import Generator
 from contextlib import closing
+from pathlib import Path
 
 import pytest
 from p4p.client.thread import Subscription
@@ -32,6 +36,13 @@ def test_check_looks_at_everything_and_says_what_is_wrong(box: Box) -> None:
     assert len(faults) == 2, ill.stdout
     assert "schedule" in faults[0] + faults[1]
     assert "ana1" in faults[0] + faults[1]
+
+
+def test_check_takes_the_site_file_that_the_environment_names(box: Box) -> None:
+    ended = beamtime("check", environment={"BEAMTIME_SITE": str(box.site)})
+
+    assert ended.returncode == 0, ended
+    assert f"ok    {box.site}: " in ended.stdout
 
 
 def test_check_of_a_wrong_file_is_one_line(box: Box) -> None:
@@ -105,22 +116,34 @@ def test_while_the_database_is_locked_a_press_and_an_answer_wait_for_what_the_io
     assert "there is no run '0000'" in answer.stderr
 
 
-def test_an_abort_ends_the_run(box: Box, ioc: Ioc) -> None:
-    box.set(mail__delay_s=2)
+@pytest.fixture
+def patient_ioc(box: Box) -> Generator[Ioc, None, None]:
+    """Waits for a schedule that hangs as long as a test does."""
+    box.edit_site(lambda site: site["schedule"].update(read_timeout_s=300, overall_timeout_s=300))
+    started = Ioc.on(box).start()
+    yield started
+    assert started.stop() == 0
+
+
+def test_an_abort_ends_the_run(box: Box, patient_ioc: Ioc) -> None:
+    # The run cannot end before it is told to, however long the commands take to start.
+    box.set(schedule__hang=True)
     site = str(box.site)
 
     pressed = beamtime("press", "BeginBeamtime", "--site", site)
     aborted = beamtime("press", "BeginBeamtime", "--abort", "--site", site)
+    box.reset()
 
     assert pressed.returncode == aborted.returncode == 0
-    with ioc.client() as client:
+    with patient_ioc.client() as client:
         states = []
         for view in client.watch("BeginBeamtime"):
             states.append(view.state)
             if view.state.ended:
                 break
+        assert client.read("ExperimentName") == ""
     assert states[-1] == "Aborted"
-    box.reset()
+    assert box.recipients() == []
 
 
 def test_watching_goes_on_though_p4p_lost_the_posts(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -184,3 +207,17 @@ def test_the_demo_ends_well_and_names_what_holds_in_another_terminal_too(tmp_pat
     assert "All is well." in ended.stdout
     assert f"The IOC: beamtime serve {tmp_path}/demo/site.yaml" in ended.stdout
     assert len(list((tmp_path / "demo/mail").glob("*.eml"))) == 4
+
+
+def test_a_demo_that_stays_says_when_one_of_its_programs_has_ended(tmp_path: Path) -> None:
+    demo = Program(["demo", "--dir", str(tmp_path / "demo"), "--stay"], tmp_path / "demo.log")
+    demo.launch()
+    assert demo.read_line(lambda line: line.startswith("It goes on serving"), 90)
+    children = Path(f"/proc/{demo.pid}/task/{demo.pid}/children").read_text().split()
+    (ioc,) = (int(pid) for pid in children if "serve" in Path(f"/proc/{pid}/cmdline").read_text())
+
+    os.kill(ioc, signal.SIGKILL)
+
+    assert demo.child.wait(30) == 2
+    assert "the IOC has ended by itself; see the logs in the directory above" in demo.log.read_text()
+    demo.stop()

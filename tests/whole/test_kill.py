@@ -36,7 +36,7 @@ def test_killed_anywhere_and_started_again_it_ends_done_or_unsure_and_nobody_get
 ) -> None:
     chance = random.Random(20261120)
     ends: list[RunState] = []
-    for turn in range(10):
+    for turn in range(5):
         box = Box.start(tmp_path / f"box{turn}")
         box.set(schedule__delay_s=0.15, mail__delay_s=0.25)
         ioc = Ioc.on(box).start()

@@ -14,7 +14,7 @@ import yaml
 from beamtime_ioc.errors import BeamtimeError
 from box_house import PREFIX, Box, Ioc, Program, until
 from c_client import CClient
-from wire_house import spare_port
+from spare_ports import spare_port
 
 MAJOR = 2
 

@@ -259,7 +259,7 @@ def test_a_run_without_any_worker_waits_and_the_engine_says_what_to_start(facili
 
 
 def test_after_kill_9_the_ioc_follows_the_worker_s_run_again(facility: Facility) -> None:
-    facility.box.set(errands__rate_bytes_per_s=COPY_BYTES / 8)
+    facility.box.set(errands__rate_bytes_per_s=COPY_BYTES / 12)
     facility.ioc.start()
     facility.worker("w1")
     run_id = press(facility.ioc)
