@@ -13,10 +13,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import pytest
 import requests
 import yaml
 
 from beamtime_ioc.client import Address, Client
+from beamtime_ioc.errors import BeamtimeError
+from beamtime_ioc.model import RunState
 
 START_S, DEADLINE_S = 40.0, 40.0
 PREFIX = "99bm:Beamtime:"
@@ -195,6 +198,18 @@ class Ioc:
 
     def client(self) -> Client:
         return Client(Address(prefix=PREFIX, port=self.pva, interfaces=("127.0.0.1",)), timeout_s=15)
+
+
+def refusal(client: Client, button: str) -> str:
+    """Press what must be refused; why it is."""
+    with pytest.raises(BeamtimeError) as refused:
+        client.press(button)
+    return str(refused.value)
+
+
+def running(client: Client, button: str) -> None:
+    """Wait until a handler works on it."""
+    until(lambda: client.view(button).state is RunState.RUNNING, f"{button} at work")
 
 
 def beamtime(

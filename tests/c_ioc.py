@@ -1,13 +1,13 @@
 """A C IOC out of pip's EPICS base, on loopback and on ports of its own."""
 
 import os
-import socket
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from beamtime_ioc.records import db_dir
+from spare_ports import spare_port
 
 MODULE = ("-m", "epicscorelibs.ioc")
 
@@ -32,15 +32,9 @@ code.interact(banner="", local={"ioc": c.ioc})
 """
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
 def environment() -> Mapping[str, str]:
     """Settings for one IOC and its clients."""
-    port = str(free_port())
+    port = str(spare_port())
     return {
         **os.environ,
         "EPICS_CA_SERVER_PORT": port,
@@ -49,8 +43,8 @@ def environment() -> Mapping[str, str]:
         "EPICS_CAS_AUTO_BEACON_ADDR_LIST": "NO",
         "EPICS_CAS_BEACON_ADDR_LIST": "127.0.0.1",
         "EPICS_PVAS_INTF_ADDR_LIST": "127.0.0.1",
-        "EPICS_PVAS_SERVER_PORT": str(free_port()),
-        "EPICS_PVAS_BROADCAST_PORT": str(free_port()),
+        "EPICS_PVAS_SERVER_PORT": str(spare_port()),
+        "EPICS_PVAS_BROADCAST_PORT": str(spare_port()),
         "EPICS_PVAS_AUTO_BEACON_ADDR_LIST": "NO",
         "EPICS_PVAS_BEACON_ADDR_LIST": "127.0.0.1",
     }

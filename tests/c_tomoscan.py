@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Self
 
 from c_client import CClient
-from c_ioc import SERVE, START, environment, free_port
+from c_ioc import SERVE, START, environment
+from spare_ports import spare_port
 
 DATA = Path(__file__).parent / "data"
 START_S = 20.0
@@ -26,7 +27,7 @@ class TomoScan:
     """
 
     def __init__(self, prefix: str, *, db: Path = DATA / "tomoscan.db") -> None:
-        self.prefix, self.db, self.port = prefix, db, free_port()
+        self.prefix, self.db, self.port = prefix, db, spare_port()
         self.address = f"127.0.0.1:{self.port}"
         self._process: subprocess.Popen[bytes] | None = None
         self._client: CClient | None = None

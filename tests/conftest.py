@@ -30,6 +30,21 @@ hypothesis.settings.register_profile(
 hypothesis.settings.load_profile("house")
 
 
+SLOW_FIRST = ("whole", "docs", "contracts", "faces", "unit")
+"""Whole programs wait for clocks and timeouts: begun first, nobody waits for the last of them at the end."""
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Deal the files to the workers, slow ones first: xdist gives each an equal stretch of the list."""
+    files: dict[Path, list[pytest.Item]] = {}
+    for item in items:
+        files.setdefault(item.path, []).append(item)
+    # The sort is stable, so that each worker deals alike.
+    ranked = sorted(files.values(), key=lambda tests: SLOW_FIRST.index(tests[0].path.parent.name))
+    workers: int = getattr(config, "workerinput", {}).get("workercount", 1)
+    items[:] = [item for worker in range(workers) for tests in ranked[worker::workers] for item in tests]
+
+
 def _refuse_skip(report: pytest.TestReport | pytest.CollectReport) -> None:
     """Turn a skip, and a failure that was expected, come or not, into a failure."""
     if report.skipped or hasattr(report, "wasxfail"):

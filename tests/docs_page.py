@@ -13,8 +13,8 @@ FENCE = re.compile(
 # What differs from one day, computer or user to the next; all else must come as it is printed.
 CHANGING = (
     (r"\d{20}-[0-9a-f]{6}", "<run>"),
+    (r"\b(Mon|Tue|Wed|Thu|Fri|Sat|Sun)( (\d{4}-)?\d\d-\d\d)? \d\d:\d\d", "<time>"),
     (r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d)?([+-]\d\d:\d\d)?", "<time>"),
-    (r"\b(Mon|Tue|Wed|Thu|Fri|Sat|Sun)( \d{4}-\d\d-\d\d)? \d\d:\d\d", "<time>"),
     (r"\b\d{1,2}:\d\d(:\d\d)?\b", "<time>"),
     (r"\b20\d\d-(0\d|1[0-2])\b", "<month>"),
     (r"\b(ca|pva)=\d+", "<port>"),

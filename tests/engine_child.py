@@ -85,6 +85,9 @@ class Program:
     def stop(self, grace_s: float) -> bool:
         return self.engine.stop(grace_s)
 
+    def stopping(self) -> bool:
+        return self.engine.at_work.stopping.is_set()
+
     def retire(self, before: float) -> int:
         def keep(records: Sequence[RunRecord]) -> None:
             for record in records:

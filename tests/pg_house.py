@@ -5,7 +5,6 @@ import re
 import secrets
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import threading
@@ -18,6 +17,8 @@ from pathlib import Path
 
 import psycopg
 from psycopg import sql
+
+from spare_ports import spare_port
 
 USER = "beamtime"
 TEMPLATE = "beamtime_template"
@@ -44,12 +45,6 @@ def programs() -> Path:
     if not found:
         raise FileNotFoundError("no /usr/lib/postgresql/*/bin/initdb: apt-get install postgresql")
     return found[0].parent
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def _as_ordinary_user() -> list[str]:
@@ -96,7 +91,7 @@ class Postgres:
 
     directory: Path
     settings: Sequence[str] = FAST
-    port: int = field(default_factory=free_port)
+    port: int = field(default_factory=spare_port)
     password: str = field(default_factory=lambda: secrets.token_urlsafe(18))
     process: "subprocess.Popen[bytes] | None" = None
     _numbers: Iterator[int] = field(default_factory=lambda: count(1))

@@ -1,9 +1,6 @@
 """Both faces over one board, in a thread with a loop of its own, and clients of many kinds."""
 
 import asyncio
-import contextlib
-import random
-import socket
 import threading
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Generator, Sequence
@@ -21,26 +18,13 @@ from beamtime_ioc.model import Who
 from beamtime_ioc.progress import RunView
 from beamtime_ioc.records import load_records
 from beamtime_ioc.values import Value
+from spare_ports import spare_port
 
 T = TypeVar("T")
 DATA = Path(__file__).parent / "data"
 PREFIX = "X:Wire:"
 DEADLINE_S = 10.0
 LOOPBACK = ("127.0.0.1",)
-
-
-def spare_port() -> int:
-    """A port that nobody has, for TCP and UDP, and that no connection gets by itself meanwhile."""
-    while True:
-        port = random.randrange(20000, 32000)  # below those that the kernel gives away
-        with (
-            socket.socket() as tcp,
-            socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp,
-            contextlib.suppress(OSError),
-        ):
-            for made in (tcp, udp):
-                made.bind(("127.0.0.1", port))
-            return port
 
 
 RECORDS = (DATA / "wire.substitutions", DATA / "wire_tables.yaml")

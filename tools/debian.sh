@@ -20,6 +20,7 @@ SCREEN_PACKAGES=(
     libdbus-1-3:/usr/lib/*/libdbus-1.so.3
     libfontconfig1:/usr/lib/*/libfontconfig.so.1
     fonts-liberation:/usr/share/fonts/truetype/liberation/LiberationSans-Regular.ttf
+    fonts-droid-fallback:/usr/share/fonts/truetype/droid/DroidSansFallbackFull.ttf  # names in other scripts
 )
 
 say() { printf '%s\n' "$*" >&2; }

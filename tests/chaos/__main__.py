@@ -12,6 +12,7 @@ from pathlib import Path
 from random import Random, SystemRandom
 
 from beamtime_ioc.journal import Journal, reading
+from beamtime_ioc.tables import closings
 from box_house import until
 from chaos.count import Accepted, judge, read_world
 from chaos.driver import Driver, Press
@@ -32,6 +33,7 @@ def options(words: Sequence[str] | None = None) -> argparse.Namespace:
         "--kills", type=_span, default=(5.0, 40.0), metavar="A,B", help="a kill each A to B s (5,40)"
     )
     parser.add_argument("--seed", type=int, help="of the times and the mixture; without it, a new one")
+    parser.add_argument("--far", action="store_true", help="the places are on two hosts, over ssh")
     parser.add_argument(
         "--dir",
         type=Path,
@@ -61,7 +63,7 @@ def run(chosen: argparse.Namespace, seed: int, directory: Path) -> Report:
     """
     began, trouble = time.monotonic(), ""
     with ExitStack() as ends:
-        box = start_box(directory / "box")
+        box = start_box(directory / "box", far=chosen.far)
         ends.callback(box.program.stop)
         ioc = ioc_on(box, install(directory / "site-package"))
         state = box.directory / "state"
@@ -82,8 +84,9 @@ def run(chosen: argparse.Namespace, seed: int, directory: Path) -> Report:
         with reading(state) as journal:
             left = _wait_until_empty(journal)
             accepted = [_written_down(journal, press) for press in driver.presses]
+            closed = _closed(journal)
             unknown = {run.id for run in journal.last(10**9)} - {press.run_id for press in driver.presses}
-    verdict = judge(accepted, read_world(box.directory), PLACES)
+    verdict = judge(accepted, read_world(box.directory, closed), PLACES)
     verdict.doubled += [f"run {run_id} stands in the history and nobody pressed it" for run_id in unknown]
     return Report(
         actions=accepted,
@@ -104,11 +107,18 @@ def _wait_until_empty(journal: Journal) -> list[str]:
     return [f"{run.action} {run.id} {run.state}" for run in journal.open()]
 
 
+def _closed(journal: Journal) -> list[str]:
+    """The keys of the experiments that were ended."""
+    with journal.engine.connect() as db:
+        return [row.key for row in db.execute(closings.select())]
+
+
 def _written_down(journal: Journal, press: Press) -> Accepted:
     run = journal.run(press.run_id) if press.run_id else None
     return Accepted(
         kind=press.kind,
         number=press.number,
+        ends=press.ends,
         run_id=run.id if run else "",
         state=run.state if run else None,
         message=run.message if run else "it was accepted, and is not written down",

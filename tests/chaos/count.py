@@ -1,13 +1,13 @@
 """What was lost and what was doubled: each accepted action against what the world got.
 
-The world is the box's own logs and disks. Of the IOC's history only this counts: which actions it accepted,
-how they ended, and what it named unsure.
+The world is the box's own logs and disks, and which experiments are closed. Of the IOC's history only this
+counts: which actions it accepted, how they ended, and what it named unsure.
 """
 
 import json
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -24,11 +24,13 @@ class Kind(StrEnum):
     """The buttons that are pressed."""
 
     BEGIN = "BeginBeamtime"
+    HANDOVER = "Handover"
     UPDATE = "UpdateUserInfo"
     DIRECTORIES = "CreateDirectories"
     LETTERS = "EmailUsers"
     NOTE = "PostNote"
     COPY = "CopyData"
+    END = "EndBeamtime"
 
     @property
     def action(self) -> str:
@@ -43,6 +45,8 @@ class Accepted:
     ----------
     number
         Of the guest experiment that was on beam.
+    ends
+        The number of the one that a handover ended.
     run_id
         Empty if the IOC said yes and nothing is written down.
     state
@@ -53,6 +57,7 @@ class Accepted:
     number: int
     run_id: str
     state: RunState | None
+    ends: int | None = None
     message: str = ""
 
     def __str__(self) -> str:
@@ -60,8 +65,8 @@ class Accepted:
 
 
 Effect = tuple[str, ...]
-"""What stands outside: ("letter", address), ("directory", place, key), ("note", text), ("copy", key) or
-("look-up", key)."""
+"""What stands outside: ("letter", address), ("directory", place, key), ("note", text), ("copy", key),
+("look-up", key) or ("end", key)."""
 
 
 def key(number: int) -> str:
@@ -75,13 +80,16 @@ def expected(action: Accepted, places: Sequence[str]) -> list[Effect]:
     look_up = [("look-up", experiment)]
     directories = [("directory", place, experiment) for place in places]
     letters = [("letter", address) for address in guest_addresses(action.number)]
+    begun = [*look_up, *directories, *letters]
     return {
-        Kind.BEGIN: [*look_up, *directories, *letters],
+        Kind.BEGIN: begun,
+        Kind.HANDOVER: [*begun, *([("end", key(action.ends))] if action.ends else [])],
         Kind.UPDATE: look_up,
         Kind.DIRECTORIES: directories,
         Kind.LETTERS: letters,
         Kind.NOTE: [("note", f"set up: {experiment}")],
         Kind.COPY: [("copy", experiment)],
+        Kind.END: [("end", experiment)],
     }[action.kind]
 
 
@@ -98,9 +106,9 @@ class Verdict:
         return not self.lost and not self.doubled
 
 
-def read_world(box: Path) -> Counter[Effect]:
-    """Count what reached the box, over all of its life."""
-    world: Counter[Effect] = Counter()
+def read_world(box: Path, closed: Iterable[str]) -> Counter[Effect]:
+    """Count what reached the box, over all of its life, and the experiments that are closed."""
+    world: Counter[Effect] = Counter(("end", experiment) for experiment in closed)
     world.update(("letter", mail["to"]) for mail in _log(box / "mail"))
     for errand in _log(box / "errands"):
         if errand["what"] == "note":

@@ -15,19 +15,27 @@ from box_house import PREFIX, Box
 from chaos.count import GOOD, Kind
 from chaos.lives import ChaosError, Lives
 
-BEGIN_SHARE = 0.3
-"""Of the rounds: they are one long press. The others are UpdateUserInfo, then four buttons side by side."""
+BEGIN_SHARE, HANDOVER_SHARE, END_SHARE = 0.2, 0.2, 0.5
+"""Of the rounds: they are one long press. The others are UpdateUserInfo, then four buttons side by side, and
+after some of these EndBeamtime."""
 SIDE_BY_SIDE = (Kind.DIRECTORIES, Kind.LETTERS, Kind.NOTE, Kind.COPY)
 PRESS_S, END_S, ANSWER_S, LOOK_S = 90.0, 180.0, 2.0, 0.02
 
 
 @dataclass(frozen=True, kw_only=True)
 class Press:
-    """A press that was accepted; `run_id` is empty if no run was found for it."""
+    """A press that was accepted; `run_id` is empty if no run was found for it.
+
+    Parameters
+    ----------
+    ends
+        The number of the experiment that was current before, if it is a handover.
+    """
 
     kind: Kind
     number: int
     run_id: str
+    ends: int | None = None
 
 
 class Driver:
@@ -58,10 +66,15 @@ class Driver:
         while (left := self.wanted - len(self.presses)) > 0:
             number += 1
             self.box.set(schedule__on_beam=number)
-            if self.chance.random() < BEGIN_SHARE:
+            turn = self.chance.random()
+            if turn < BEGIN_SHARE or number == 1:
                 self._together(number, Kind.BEGIN)
+            elif turn < BEGIN_SHARE + HANDOVER_SHARE:
+                self._together(number, Kind.HANDOVER)
             elif self._together(number, Kind.UPDATE):
-                self._together(number, *SIDE_BY_SIDE[: left - 1])
+                well = self._together(number, *SIDE_BY_SIDE[: left - 1])
+                if well and left > len(SIDE_BY_SIDE) + 1 and self.chance.random() < END_SHARE:
+                    self._together(number, Kind.END)
             yield len(self.presses)
 
     def close(self) -> None:
@@ -75,7 +88,9 @@ class Driver:
         """Press, then wait for the ends; True if all ended well."""
         before = len(self.presses)
         for kind in kinds:
-            self.presses.append(Press(kind=kind, number=number, run_id=self._press(kind)))
+            ends = number - 1 if kind is Kind.HANDOVER else None  # each round makes its own the current one
+            press = Press(kind=kind, number=number, run_id=self._press(kind), ends=ends)
+            self.presses.append(press)
         ends = [self._wait_for_end(press) for press in self.presses[before:]]
         return set(ends) <= set(GOOD)
 

@@ -25,9 +25,9 @@ errands.box = chaos_errands
 METADATA = "Metadata-Version: 2.1\nName: chaos\nVersion: 1.0\n"
 
 
-def start_box(directory: Path) -> Box:
+def start_box(directory: Path, *, far: bool = False) -> Box:
     """Start the facility, and give its site file the two actions."""
-    box = Box.start(directory)
+    box = Box.start(directory, far=far)
     errands = yaml.safe_load((directory / "sim.yaml").read_text())["errands"]
 
     def add(site: dict[str, Any]) -> None:

@@ -46,6 +46,7 @@ def used_database(postgres: Postgres, tmp_path_factory: pytest.TempPathFactory) 
 def copied_database(postgres: Postgres, used_database: Database) -> Generator[Database, None, None]:
     made = replace(used_database, name=f"{used_database.name}_copy")
     names = sql.Identifier(made.name), sql.Identifier(used_database.name), sql.Identifier(USER)
+    postgres.drop(made)  # a server that is too busy makes it after its client has given up
     postgres.execute(sql.SQL("CREATE DATABASE {} TEMPLATE {} OWNER {}").format(*names))
     yield made
     postgres.drop(made)

@@ -186,6 +186,7 @@ def test_stopped_inside_a_step_it_ends_the_step_and_the_next_process_goes_on_aft
     world.until_reached(gate)
 
     asked = child.begin_to_ask("stop", grace_s=20)
+    until(lambda: child.ask("stopping"), "the stop")
     world.open(gate)
     finished = child.answer(asked)
     before = dict(child.news.ends)

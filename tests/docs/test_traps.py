@@ -10,7 +10,9 @@ PAGE = CHECKOUT / "docs" / "reference" / "traps.md"
 TRAPS = {
     "R": range(1, 21),
     "L": [number for number in range(6, 19) if number != 14],
-    "S": range(1, 36),
+    "S": range(1, 38),
+    "P": range(1, 36),
+    "M": range(1, 32),
 }
 """What each table has, by the letter of its rows."""
 

@@ -16,7 +16,8 @@ from beamtime_ioc.faces import ca as ca_face
 from beamtime_ioc.faces.ca import CaServer
 from beamtime_ioc.faces.ca_search import Beacons
 from raw_ca import RawCa, search
-from wire_house import LOOPBACK, PREFIX, Wire, pva_context, spare_port
+from spare_ports import spare_port
+from wire_house import LOOPBACK, PREFIX, Wire, pva_context
 
 DOUBLE = 6
 

@@ -19,7 +19,8 @@ from beamtime_ioc.faces import ca_question
 from beamtime_ioc.faces.ca_question import find_instances, read_text, search, targets
 from beamtime_ioc.instance import Instance
 from c_ioc import SERVE, START, environment
-from wire_house import PREFIX, Wire, spare_port
+from spare_ports import spare_port
+from wire_house import PREFIX, Wire
 
 HERE = "127.0.0.1"
 NOON = Instance(host="ana1", pid=42, since=1_800_000_000.25, id="0123456789abcdef", works=True)

@@ -11,7 +11,8 @@ from p4p.client.thread import RemoteError
 
 from beamtime_ioc.errors import PortTakenError
 from beamtime_ioc.faces.pva import PvaServer
-from wire_house import LOOPBACK, PREFIX, PvaClient, Walk, Wire, pva_context, spare_port
+from spare_ports import spare_port
+from wire_house import LOOPBACK, PREFIX, PvaClient, Walk, Wire, pva_context
 
 WALK = f"{PREFIX}Walk"
 BLOCK = "record[block=true]"

@@ -16,7 +16,8 @@ import psutil
 from beamtime_ioc.records import load_records
 from raw_ca import NORMAL, RawCa, search
 from raw_pva import GET, RawPva, searching
-from wire_house import DATA, PREFIX, spare_port
+from spare_ports import spare_port
+from wire_house import DATA, PREFIX
 
 STRANGER = "127.0.0.2"
 """An address from which the access file of the tests lets nobody write."""
