@@ -91,7 +91,7 @@ for name in CI TERM COLUMNS; do
 done
 
 status=0
-"${run[@]}" env -i "${environment[@]}" "$root/.venv/bin/python" -m pytest -n 3 --dist worksteal "$@" </dev/null || status=$?
+"${run[@]}" env -i "${environment[@]}" "$root/.venv/bin/python" -m pytest -n 4 --dist worksteal "$@" </dev/null || status=$?
 
 for _ in {1..50}; do
     left=$(processes_left)

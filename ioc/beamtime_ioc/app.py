@@ -102,6 +102,8 @@ class Ioc:
             self.life.begin(stack, ca=self.ca.counts, pva=self.pva.count_clients)
             alone = asyncio.create_task(self.life.be_alone(end), name="twin")
             self.engine = await in_thread("engine", durable_engine, self.workshop, self.store)
+            gc.freeze()  # what was imported is looked through no more: it would stop every client for 80 ms
+            gc.enable()
             if not await alone:
                 return False
             self.linking.start()  # what another IOC of this prefix writes, two must not write
@@ -296,7 +298,7 @@ async def serve(site_file: Path, say: Callable[[str], None]) -> None:
     if await ioc.start(end):
         count = len(ioc.board.cells)
         log.info("ready: %d records on prefix %s", count, ioc.site.prefix)
-        gc.freeze()  # what was imported is looked through no more: a full look stops every client for 80 ms
+        gc.freeze()
         say(f"READY prefix={ioc.site.prefix} ca={ioc.ca.port} pva={ioc.pva.port}")
         ioc.life.supervisor.ready(f"serves {count} records on {ioc.site.prefix}")
         await end.wait()

@@ -1,6 +1,7 @@
 """The command `beamtime`."""
 
 import asyncio
+import gc
 import logging
 import os
 import sys
@@ -68,6 +69,7 @@ def serve(
     Prints one line `READY prefix=... ca=PORT pva=PORT` (search ports) when every record answers
     and presses are taken. The log goes to stderr. Exit code 0 after SIGTERM, 2 if it cannot start.
     """
+    gc.disable()  # it would look through all that is imported, again and again; the IOC enables it
     log_to_stderr(logging.DEBUG if verbose else logging.INFO)
     from beamtime_ioc.app import serve as serve_site
     from beamtime_ioc.faces.descriptors import raise_limit

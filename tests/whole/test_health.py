@@ -5,6 +5,8 @@ import os
 import signal
 import socket
 import statistics
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -44,6 +46,29 @@ def test_each_start_is_counted(box: Box, ioc: Ioc) -> None:
 
     with ioc.client() as client:
         assert client.read("START_CNT") == 2
+
+
+READY_WITH_GARBAGE = """
+import gc, sys, typer
+from beamtime_ioc import cli
+echo = typer.echo
+typer.echo = lambda line: echo(f"{line} collecting={gc.isenabled()} frozen={gc.get_freeze_count() > 100_000}")
+sys.argv = ["beamtime", "serve", sys.argv[1]]
+cli.main()
+"""
+"""The command, which says besides how the garbage collector stands."""
+
+
+def test_garbage_is_collected_once_it_is_ready_but_what_was_imported_is_not_looked_through(box: Box) -> None:
+    command = [sys.executable, "-c", READY_WITH_GARBAGE, str(box.site)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as ioc:
+        assert ioc.stdout is not None
+        line = ioc.stdout.readline()
+        ioc.terminate()
+
+    assert line.startswith("READY ")
+    assert line.endswith("collecting=True frozen=True\n")
+    assert ioc.returncode == 0
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import logging
 import re
 from typing import Any
 
-import epicscorelibs.path
+from setuptools_dso import find_dso
 
 from beamtime_ioc.faces.seldom import Seldom
 from beamtime_ioc.model import one_line
@@ -34,7 +34,8 @@ class LibraryLog:
         """Let nothing reach stderr by another way any more; for the rest of the process."""
         if self._library is not None:
             return
-        self._library = ctypes.CDLL(epicscorelibs.path.get_lib("Com"))
+        # `epicscorelibs.path.get_lib` would look through all modules for who calls it: a tenth of a start.
+        self._library = ctypes.CDLL(find_dso("epicscorelibs.lib.Com", package="epicscorelibs"))
         self._library.errlogAddListener(self._listener, None)
         self._library.eltc(0)
         atexit.register(self._leave)
