@@ -27,6 +27,7 @@ from beamtime_ioc.ports import Identity
 from beamtime_ioc.previews import Previews
 from beamtime_ioc.progress import Progress
 from beamtime_ioc.runrecord import RunRecord
+from beamtime_ioc.sent_again import SentAgain
 from beamtime_ioc.typed import Typed
 from beamtime_ioc.values import Value
 
@@ -43,6 +44,7 @@ class Runner:
     def __init__(self, board: Board, workshop: Workshop, identity: Identity, audit: Auditor) -> None:
         self.board, self.workshop, self.identity, self.audit = board, workshop, identity, audit
         self.panel, self.guards = Panel(board), Guards()
+        self.sent_again = SentAgain()
         self.active: dict[str, ActiveRun] = {}
         self.engine: Engine | None = None
         self.why_not_ready = "the IOC starts"
@@ -98,6 +100,9 @@ class Runner:
         try:
             self.ready_engine()
             self._require_free(action)
+            if again is None:
+                last = self.board.progress[name].value
+                self.sent_again.require_new(name, who, arguments, last, self.workshop.site.zone)
             self.active[run.id] = run  # from here on others are refused
             try:
                 order = await ordered(run, self.identity, again, arguments)
@@ -319,6 +324,7 @@ class Runner:
                     written=True,
                 )
                 self.active[run.id] = run
+                self.sent_again.remember(record)
                 self._show(run)
         self._count()
 

@@ -8,7 +8,7 @@ from docs_terminal import CHECKOUT
 
 PAGE = CHECKOUT / "docs" / "reference" / "traps.md"
 TRAPS = {
-    "R": range(1, 21),
+    "R": range(1, 22),
     "L": [number for number in range(6, 19) if number != 14],
     "S": range(1, 38),
     "P": range(1, 36),

@@ -1,6 +1,8 @@
 """A put that waits returns when the effect was read back, and fails when not: with the clients of scripts."""
 
 import os
+import re
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -12,6 +14,8 @@ from pathlib import Path
 import pytest
 
 from beamtime_ioc.client import Client
+from beamtime_ioc.journal import reading
+from beamtime_ioc.model import RunState
 from box_house import PREFIX, Box, Ioc, until
 from c_client import CClient
 
@@ -163,3 +167,38 @@ def test_a_restart_ends_the_wait_and_the_run_goes_on_to_its_end(
     assert c.finish() != NORMAL
     with ioc.client() as again:
         until(lambda: state(again, "UpdateUserInfo") == "Done", "its end")
+
+
+PUT_AND_WAIT = """
+import sys
+from wire_house import pva_context
+with pva_context(int(sys.argv[1])) as context:
+    try:
+        context.put(sys.argv[2], 1, wait=True, timeout=60)
+        print("ended well")
+    except Exception as error:
+        print(error)
+"""
+
+
+def test_the_put_that_pvxs_sends_again_after_a_kill_begins_nothing_again(box: Box, ioc: Ioc) -> None:
+    box.set(schedule__delay_s=1.5)
+    command = [sys.executable, "-c", PUT_AND_WAIT, str(ioc.pva), f"{PREFIX}UpdateUserInfo"]
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
+    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as plan:
+        with ioc.client() as first:
+            until(lambda: state(first, "UpdateUserInfo") == "Running", "the run")
+        plan.send_signal(signal.SIGSTOP)  # it looks for the IOC when the run has ended, not before
+        ioc.kill()
+        ioc.start()
+        with ioc.client() as second:
+            until(lambda: state(second, "UpdateUserInfo") == "Done", "its end")
+            plan.send_signal(signal.SIGCONT)
+            said, _ = plan.communicate(timeout=60)
+            message = second.read("UpdateUserInfoMessage")
+
+    assert re.search(r"pressed it at \d\d:\d\d:\d\d, and that run went on .*\(Done: aps:300050,", said), said
+    assert said.endswith("press once more if you want another run\n")
+    assert message == f"refused: {said.strip()}"
+    with reading(box.directory / "state") as journal:
+        assert [run.state for run in journal.last(10)] == [RunState.DONE]
