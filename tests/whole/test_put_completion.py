@@ -182,23 +182,28 @@ with pva_context(int(sys.argv[1])) as context:
 
 
 def test_the_put_that_pvxs_sends_again_after_a_kill_begins_nothing_again(box: Box, ioc: Ioc) -> None:
+    def runs() -> list[RunState]:
+        with reading(box.directory / "state") as journal:
+            return [run.state for run in journal.last(10)]
+
     box.set(schedule__delay_s=1.5)
     command = [sys.executable, "-c", PUT_AND_WAIT, str(ioc.pva), f"{PREFIX}UpdateUserInfo"]
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
     with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as plan:
-        with ioc.client() as first:
-            until(lambda: state(first, "UpdateUserInfo") == "Running", "the run")
-        plan.send_signal(signal.SIGSTOP)  # it looks for the IOC when the run has ended, not before
-        ioc.kill()
-        ioc.start()
-        with ioc.client() as second:
-            until(lambda: state(second, "UpdateUserInfo") == "Done", "its end")
+        try:
+            until(lambda: runs() == [RunState.RUNNING], "the run")
+            # It shall look for the IOC when the run has ended; meanwhile it takes others' searches, too.
+            plan.send_signal(signal.SIGSTOP)
+            ioc.kill()
+            ioc.start()
+            until(lambda: runs() == [RunState.DONE], "its end")
             plan.send_signal(signal.SIGCONT)
             said, _ = plan.communicate(timeout=60)
-            message = second.read("UpdateUserInfoMessage")
+        finally:
+            plan.kill()
 
     assert re.search(r"pressed it at \d\d:\d\d:\d\d, and that run went on .*\(Done: aps:300050,", said), said
     assert said.endswith("press once more if you want another run\n")
-    assert message == f"refused: {said.strip()}"
-    with reading(box.directory / "state") as journal:
-        assert [run.state for run in journal.last(10)] == [RunState.DONE]
+    assert runs() == [RunState.DONE]
+    with ioc.client() as client:
+        assert client.read("UpdateUserInfoMessage") == f"refused: {said.strip()}"
